@@ -1,0 +1,1 @@
+//! Which device is in which batch.

@@ -1,0 +1,1 @@
+//! When a rollout pauses by itself.

@@ -1,0 +1,1 @@
+//! Whether what a device reports is the image it was to run.

@@ -1,0 +1,19 @@
+//! Every decision Windlass takes, as pure functions.
+//!
+//! * Owns: the rules: which policy matches, which device is in which batch, what a report means, who
+//!   is healthy, when a rollout pauses, where a device goes back to.
+//! * Never: does I/O, reads a clock, draws a random number, logs. Equal input gives equal output;
+//!   collections are ordered.
+//! * Woken by: nothing; it is called.
+//! * Test it with: `cargo test -p windlass-core`.
+
+pub mod batches;
+pub mod budget;
+pub mod image_match;
+pub mod matching;
+pub mod observe;
+pub mod plan;
+pub mod policy_check;
+pub mod rollback;
+pub mod target;
+pub mod verdict;

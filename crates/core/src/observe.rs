@@ -1,0 +1,1 @@
+//! Folding a device's reports, one after the other, into what is known of it.

@@ -1,0 +1,1 @@
+//! What a rollout does next, and what it waits for.

@@ -1,0 +1,1 @@
+//! Whether a policy says something that can be done.

@@ -1,0 +1,1 @@
+//! Where a failed device goes back to.

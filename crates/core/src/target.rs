@@ -1,0 +1,164 @@
+//! Changing target states: another image for the services a rollout is about, and nothing else.
+
+use crate::matching::tag_matches;
+use sha2::{Digest as _, Sha256};
+use windlass_types::ids::StateId;
+use windlass_types::image::{Digest, ImageReference, Repository};
+use windlass_types::policy::TagRule;
+use windlass_types::target::TargetState;
+
+/// The id of a target state: made from its canonical JSON, so that equal states have equal ids.
+#[must_use]
+pub fn state_id(state: &TargetState) -> StateId {
+    // Maps of `serde_json` and of the state itself are ordered, so the text is canonical. Writing
+    // these types to JSON cannot fail: they have text keys only.
+    let text = serde_json::to_vec(state).unwrap_or_default();
+    let mut bytes = [0_u8; 16];
+    for (byte, hashed) in bytes.iter_mut().zip(Sha256::digest(&text)) {
+        *byte = hashed;
+    }
+    StateId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+}
+
+/// A service of a target state that runs an image of some repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceImage {
+    /// The app.
+    pub app_id: i64,
+    /// The service.
+    pub service_id: i64,
+    /// Its image as written.
+    pub image: String,
+}
+
+/// The services of a state that a rollout of this repository moves: those on the repository whose
+/// present tag the rule takes. A service pinned by digest alone is moved too.
+#[must_use]
+pub fn services_of(
+    state: &TargetState,
+    repository: &Repository,
+    tag_rule: &TagRule,
+) -> Vec<ServiceImage> {
+    state
+        .services()
+        .filter_map(|(app_id, service)| {
+            let image: ImageReference = service.image_name.parse().ok()?;
+            let in_scope = image.repository() == repository
+                && image.tag().is_none_or(|tag| tag_matches(tag_rule, tag));
+            in_scope.then(|| ServiceImage {
+                app_id,
+                service_id: service.service_id,
+                image: service.image_name.clone(),
+            })
+        })
+        .collect()
+}
+
+/// The state with this tag and digest for every service the rollout moves; names stay as written.
+/// `None` where no service is moved; the same state where all of them are on the image already.
+#[must_use]
+pub fn with_version(
+    state: &TargetState,
+    repository: &Repository,
+    tag_rule: &TagRule,
+    tag: Option<&str>,
+    digest: Option<&Digest>,
+) -> Option<TargetState> {
+    let moved = services_of(state, repository, tag_rule);
+    if moved.is_empty() {
+        return None;
+    }
+    let mut next = state.clone();
+    for wanted in &moved {
+        let image: ImageReference = wanted.image.parse().ok()?;
+        set_image(
+            &mut next,
+            wanted.app_id,
+            wanted.service_id,
+            &image.with_version(tag, digest).to_string(),
+        );
+    }
+    Some(next)
+}
+
+/// Gives one service this image. Returns whether the service is there.
+pub fn set_image(state: &mut TargetState, app_id: i64, service_id: i64, image: &str) -> bool {
+    let mut found = false;
+    for service in state
+        .apps
+        .values_mut()
+        .filter(|app| app.app_id == app_id)
+        .flat_map(|app| app.services.iter_mut())
+        .filter(|service| service.service_id == service_id)
+    {
+        service.set_image(image);
+        found = true;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn state(images: &[&str]) -> TargetState {
+        let services: Vec<_> = images
+            .iter()
+            .enumerate()
+            .map(|(n, image)| {
+                json!({"serviceId": n + 1, "serviceName": format!("s{n}"), "imageName": image,
+                       "state": "running", "config": {"image": image, "ports": ["1:2"]}, "extra": true})
+            })
+            .collect();
+        serde_json::from_value(json!({"apps": {"1": {"appId": 1, "appName": "demo",
+            "services": services}}, "config": {"a": 1}}))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_rollout_changes_the_services_it_is_about_and_nothing_else() {
+        let before = state(&[
+            "r:5000/demo/app:v1",
+            "r:5000/demo/other:v1",
+            "r:5000/demo/app:beta",
+        ]);
+        let digest: Digest = format!("sha256:{}", "b".repeat(64)).parse().unwrap();
+        let rule = TagRule::Glob {
+            pattern: "v*".to_owned(),
+        };
+        let after = with_version(
+            &before,
+            &"r:5000/demo/app".parse().unwrap(),
+            &rule,
+            Some("v2"),
+            Some(&digest),
+        )
+        .unwrap();
+        let images: Vec<_> = after
+            .services()
+            .map(|(_, s)| s.image_name.clone())
+            .collect();
+        let new = format!("r:5000/demo/app:v2@{digest}");
+        assert_eq!(
+            images,
+            [new.as_str(), "r:5000/demo/other:v1", "r:5000/demo/app:beta"]
+        );
+        let (_, first) = after.services().next().unwrap();
+        assert_eq!(first.config["image"], json!(new));
+        assert_eq!(first.config["ports"], json!(["1:2"]));
+        assert_eq!(first.rest["extra"], json!(true));
+        assert_eq!(after.config, before.config);
+    }
+
+    #[test]
+    fn equal_states_have_equal_ids_and_others_others() {
+        let one = state(&["a:v1"]);
+        let text = serde_json::to_string(&one).unwrap();
+        assert_eq!(
+            state_id(&one),
+            state_id(&serde_json::from_str(&text).unwrap())
+        );
+        assert_ne!(state_id(&one), state_id(&state(&["a:v2"])));
+    }
+}

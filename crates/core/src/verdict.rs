@@ -1,0 +1,1 @@
+//! Whether a device is healthy, failed or unreachable on its new image.

@@ -1,0 +1,5 @@
+//! Stub.
+
+mod run;
+
+pub use run::{main, part};

@@ -1,0 +1,1 @@
+//! What operators order of rollouts, until it is done.

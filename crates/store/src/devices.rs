@@ -1,0 +1,1 @@
+//! Devices, fleets, tags and provisioning keys.

@@ -1,0 +1,1 @@
+//! Versions of images that were seen, and what is asked by hand.

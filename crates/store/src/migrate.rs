@@ -1,0 +1,40 @@
+//! Bringing a database's schema up to date.
+
+use crate::error::{Error, Result};
+use crate::store::Store;
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use std::borrow::Cow;
+
+macro_rules! migrations {
+    ($folder:literal: $($version:literal $name:literal),+ $(,)?) => {
+        vec![$(Migration::new(
+            $version,
+            Cow::Borrowed($name),
+            MigrationType::Simple,
+            include_str!(concat!("../../../migrations/", $folder, "/", $name, ".sql")).into_sql_str(),
+            false,
+        )),+]
+    };
+}
+
+/// Runs what is missing. sqlx holds a lock meanwhile (an advisory one on PostgreSQL; on SQLite each
+/// migration is a transaction of the one writer), so a second program waits and then finds nothing to do.
+pub(crate) async fn run(store: &Store) -> Result<()> {
+    let (migrator, done) = if let Some(pool) = store.postgres() {
+        let migrator = Migrator::with_migrations(migrations!("postgres": 1 "0001_init"));
+        let done = migrator.run(pool).await;
+        (migrator, done)
+    } else if let Some(pool) = store.sqlite_writer() {
+        let migrator = Migrator::with_migrations(migrations!("sqlite": 1 "0001_init"));
+        let done = migrator.run(pool).await;
+        (migrator, done)
+    } else {
+        return Ok(());
+    };
+    let known = migrator.iter().map(|m| m.version).max().unwrap_or(0);
+    done.map_err(|error| match error {
+        MigrateError::VersionMissing(found) if found > known => Error::Newer { found, known },
+        other => Error::Migrate(other),
+    })
+}

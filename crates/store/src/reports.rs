@@ -1,0 +1,1 @@
+//! Reports of devices and what is made of them.

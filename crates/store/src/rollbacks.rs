@@ -1,0 +1,1 @@
+//! Putting devices back and pausing rollouts.

@@ -1,0 +1,1 @@
+//! Rollouts and the devices in them, as the planner moves them.

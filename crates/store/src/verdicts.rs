@@ -1,0 +1,1 @@
+//! Devices on their way, and the verdicts on them.

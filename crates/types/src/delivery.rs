@@ -1,0 +1,140 @@
+//! Webhook deliveries: what registries sent, and what became of it.
+
+use crate::ids::{DeliveryId, RolloutId};
+use crate::image::{Digest, Repository};
+use crate::rollout::RolloutStatus;
+use crate::text_enum::text_enum;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+text_enum! {
+    /// What became of a delivery.
+    Decision {
+        /// It told of at least one image push.
+        Accepted = "accepted",
+        /// It tells of a push that is known already.
+        Duplicate = "duplicate",
+        /// It is not about an image push; the reason code says what it is.
+        Ignored = "ignored",
+    }
+}
+
+text_enum! {
+    /// Why a delivery, or a part of it, is no image push.
+    ReasonCode {
+        /// A manifest without a tag.
+        Untagged = "untagged",
+        /// A package of another type.
+        PackageType = "package_type",
+        /// The sender tests the connection.
+        Ping = "ping",
+        /// Somebody pulled.
+        Pull = "pull",
+        /// A layer or configuration, not a manifest.
+        Blob = "blob",
+        /// Something was deleted.
+        Delete = "delete",
+        /// An event that is none of these.
+        EventType = "event_type",
+        /// A chart.
+        Chart = "chart",
+        /// A signature or attestation.
+        Signature = "signature",
+        /// A copy between repositories by the registry itself.
+        Mount = "mount",
+        /// Nothing in it.
+        Empty = "empty",
+    }
+}
+
+text_enum! {
+    /// Whether a pushed digest is new for its tag.
+    PushKind {
+        /// The first version seen under this tag.
+        New = "new",
+        /// The tag named another digest before.
+        Moved = "moved",
+        /// Known already.
+        Duplicate = "duplicate",
+    }
+}
+
+/// An image push, normalised.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Push {
+    /// The registry's host, with port.
+    pub registry: String,
+    /// The path below it.
+    pub repository: String,
+    /// The tag.
+    pub tag: String,
+    /// The digest, once known.
+    pub digest: Option<Digest>,
+    /// Whether it is new for its tag.
+    pub kind: PushKind,
+    /// Who pushed, as the sender says.
+    pub actor: Option<String>,
+    /// When, as the sender says.
+    pub pushed_at: Option<DateTime<Utc>>,
+}
+
+/// A rollout that a delivery led to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RolloutSummary {
+    /// The rollout.
+    pub rollout_id: RolloutId,
+    /// Where it stands.
+    pub status: RolloutStatus,
+    /// Devices in it.
+    pub affected_devices: i64,
+}
+
+/// The answer to a webhook, and what the API shows of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeliveryOutcome {
+    /// Its id here; a repeated delivery gets the first one's.
+    pub delivery_id: DeliveryId,
+    /// What became of it.
+    pub decision: Decision,
+    /// Why it was ignored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason_code: Option<ReasonCode>,
+    /// The pushes it told of.
+    pub images: Vec<Push>,
+    /// The rollouts these led to so far.
+    pub rollouts: Vec<RolloutSummary>,
+}
+
+/// A delivery as listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Delivery {
+    /// The endpoint it came in at.
+    pub endpoint: String,
+    /// The sender that was recognised: docker_hub, ghcr, distribution.
+    pub sender: String,
+    /// The sender's own id for it.
+    pub sender_delivery_id: Option<String>,
+    /// When it came in first.
+    pub received_at: DateTime<Utc>,
+    /// How often it came in.
+    pub received_count: i64,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: DeliveryOutcome,
+}
+
+/// A push as a sender's parser reads it, before anything is looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParsedPush {
+    /// The repository.
+    pub repository: Repository,
+    /// The tag.
+    pub tag: String,
+    /// The digest, where the sender names it rightly.
+    pub digest: Option<Digest>,
+    /// Who pushed.
+    pub actor: Option<String>,
+    /// When.
+    pub pushed_at: Option<DateTime<Utc>>,
+}

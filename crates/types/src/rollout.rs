@@ -1,0 +1,344 @@
+//! Rollouts and the devices in them.
+
+use crate::ids::{CommandId, CorrelationId, DeliveryId, DeviceId, PolicyId, RolloutId};
+use crate::image::{Digest, Repository};
+use crate::policy::{Filters, RolloutRule, Strategy, TagRule};
+use crate::text_enum::text_enum;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+text_enum! {
+    /// Where a rollout stands.
+    RolloutStatus {
+        /// Created; its first batch has not been admitted.
+        Pending = "pending",
+        /// Waits for a person's approval.
+        AwaitingApproval = "awaiting_approval",
+        /// Waits for its start time or window.
+        Scheduled = "scheduled",
+        /// Batches are being admitted and judged.
+        InProgress = "in_progress",
+        /// Admits nobody until it is resumed.
+        Paused = "paused",
+        /// Every batch is done.
+        Completed = "completed",
+        /// Ended without success.
+        Failed = "failed",
+        /// Ended by an operator.
+        Cancelled = "cancelled",
+        /// Ended because a newer version of the same image came.
+        Superseded = "superseded",
+        /// Puts its devices back.
+        RollingBack = "rolling_back",
+        /// Has put its devices back.
+        RolledBack = "rolled_back",
+    }
+}
+
+impl RolloutStatus {
+    /// Whether nothing more is admitted and no command is taken, ever.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::Completed | Self::Failed | Self::Cancelled | Self::Superseded | Self::RolledBack
+        )
+    }
+}
+
+text_enum! {
+    /// Where a device stands in a rollout.
+    DeviceStatus {
+        /// In scope; its batch has not been admitted.
+        Pending = "pending",
+        /// Admitted: its target names the new image.
+        Scheduled = "scheduled",
+        /// It has received the new target and works on it.
+        Updating = "updating",
+        /// The new image runs; the stable window is open.
+        Verifying = "verifying",
+        /// Healthy on the new image.
+        Completed = "completed",
+        /// Judged failed; see the evidence.
+        Failed = "failed",
+        /// Silent since it was admitted; neither for nor against the image.
+        Unreachable = "unreachable",
+        /// Left out; see the reason.
+        Skipped = "skipped",
+        /// Its target names its last good image again.
+        RollingBack = "rolling_back",
+        /// It runs its last good image again.
+        RolledBack = "rolled_back",
+        /// It did not get back in time, or there is nothing to go back to.
+        RollbackFailed = "rollback_failed",
+    }
+}
+
+impl DeviceStatus {
+    /// Admitted and not yet judged.
+    #[must_use]
+    pub const fn is_in_flight(self) -> bool {
+        matches!(self, Self::Scheduled | Self::Updating | Self::Verifying)
+    }
+
+    /// Nothing more is expected of the device for its batch to end.
+    #[must_use]
+    pub const fn is_settled(self) -> bool {
+        !matches!(
+            self,
+            Self::Pending | Self::Scheduled | Self::Updating | Self::Verifying
+        )
+    }
+}
+
+text_enum! {
+    /// Why a device in scope is left out.
+    SkipReason {
+        /// It is switched off by the operator.
+        Disabled = "disabled",
+        /// This digest failed on this device before.
+        FailedHereBefore = "failed_here_before",
+        /// Its target names this very image already.
+        AlreadyOnImage = "already_on_image",
+        /// Another rollout moved its target on meanwhile.
+        TargetChanged = "target_changed",
+        /// The rollout ended before its turn.
+        RolloutEnded = "rollout_ended",
+    }
+}
+
+text_enum! {
+    /// Why a rollout is paused, failed or otherwise not moving.
+    StatusReason {
+        /// More than the allowed share of attempted devices failed.
+        FailureRate = "failure_rate",
+        /// Too many devices failed in a row.
+        ConsecutiveFailures = "consecutive_failures",
+        /// No device answered, so nothing is known about the image.
+        NoEvidence = "no_evidence",
+        /// The digest is in quarantine.
+        Quarantined = "quarantined",
+        /// A person asked for it.
+        Operator = "operator",
+        /// A newer version of the image came.
+        NewerVersion = "newer_version",
+    }
+}
+
+text_enum! {
+    /// What an operator can order of a rollout.
+    CommandKind {
+        /// Admit nobody more.
+        Pause = "pause",
+        /// Go on.
+        Resume = "resume",
+        /// End it; devices keep what they have.
+        Cancel = "cancel",
+        /// Let a waiting rollout begin.
+        Approve = "approve",
+        /// Put every device of the rollout back.
+        RollbackAll = "rollback_all",
+        /// Put one device back.
+        RollbackDevice = "rollback_device",
+    }
+}
+
+text_enum! {
+    /// What became of a command.
+    CommandOutcome {
+        /// Not yet looked at.
+        Pending = "pending",
+        /// Carried out.
+        Applied = "applied",
+        /// Nothing to do: it was so already.
+        NoChange = "no_change",
+        /// Not possible in the state the rollout was in.
+        Refused = "refused",
+    }
+}
+
+/// A command as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Command {
+    /// Its id.
+    pub id: CommandId,
+    /// The rollout it is for.
+    pub rollout_id: RolloutId,
+    /// The device it is for, where it is for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_uuid: Option<DeviceId>,
+    /// What is ordered.
+    pub kind: CommandKind,
+    /// Who ordered it.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// What became of it.
+    pub outcome: CommandOutcome,
+    /// Details of the outcome, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// When it was given.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A rollout as stored and shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Rollout {
+    /// Its id.
+    pub id: RolloutId,
+    /// The policy it follows; none where an operator triggered it by hand.
+    pub policy_id: Option<PolicyId>,
+    /// The delivery that caused it.
+    pub delivery_id: Option<DeliveryId>,
+    /// The repository it is about.
+    pub repository: Repository,
+    /// The tag it ships.
+    pub tag: Option<String>,
+    /// The digest it ships; none only where the policy ships tags whose digest is unknown.
+    pub digest: Option<Digest>,
+    /// How it goes to its devices.
+    pub strategy: Strategy,
+    /// The rule it took with it when it was created.
+    pub rule: RolloutRule,
+    /// Which devices it was made for.
+    pub filters: Filters,
+    /// Which services of the repository it moves: those whose present tag the rule takes.
+    pub tag_rule: TagRule,
+    /// What batch membership is drawn from; equal seeds give equal batches.
+    pub seed: i64,
+    /// Where it stands.
+    pub status: RolloutStatus,
+    /// Why, where that needs saying.
+    pub status_reason: Option<StatusReason>,
+    /// The same for people.
+    pub status_detail: Option<String>,
+    /// The batch admitted last, from 1; 0 before the first.
+    pub current_batch: i64,
+    /// How many batches there are.
+    pub batch_count: i64,
+    /// When the next batch may start, while one is waited for.
+    pub next_batch_at: Option<DateTime<Utc>>,
+    /// How many devices are in it.
+    pub total_devices: i64,
+    /// Raised by each change.
+    pub version: i64,
+    /// What ties its events together.
+    pub correlation_id: CorrelationId,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// When its first batch was admitted.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// How many devices of one batch stand where.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BatchProgress {
+    /// The batch, from 1.
+    pub batch: i64,
+    /// Devices in it.
+    pub total: i64,
+    /// See [`DeviceStatus`].
+    pub pending: i64,
+    /// See [`DeviceStatus`].
+    pub scheduled: i64,
+    /// See [`DeviceStatus`].
+    pub updating: i64,
+    /// See [`DeviceStatus`].
+    pub verifying: i64,
+    /// See [`DeviceStatus`].
+    pub completed: i64,
+    /// See [`DeviceStatus`].
+    pub failed: i64,
+    /// See [`DeviceStatus`].
+    pub unreachable: i64,
+    /// See [`DeviceStatus`].
+    pub skipped: i64,
+    /// See [`DeviceStatus`].
+    pub rolling_back: i64,
+    /// See [`DeviceStatus`].
+    pub rolled_back: i64,
+    /// See [`DeviceStatus`].
+    pub rollback_failed: i64,
+    /// Devices judged healthy or failed on the new image, whatever happened to them since.
+    pub attempted: i64,
+    /// Those of them judged failed.
+    pub attempted_failed: i64,
+}
+
+impl BatchProgress {
+    /// Adds so many devices of one status.
+    pub const fn add(&mut self, status: DeviceStatus, devices: i64) {
+        self.total += devices;
+        let slot = match status {
+            DeviceStatus::Pending => &mut self.pending,
+            DeviceStatus::Scheduled => &mut self.scheduled,
+            DeviceStatus::Updating => &mut self.updating,
+            DeviceStatus::Verifying => &mut self.verifying,
+            DeviceStatus::Completed => &mut self.completed,
+            DeviceStatus::Failed => &mut self.failed,
+            DeviceStatus::Unreachable => &mut self.unreachable,
+            DeviceStatus::Skipped => &mut self.skipped,
+            DeviceStatus::RollingBack => &mut self.rolling_back,
+            DeviceStatus::RolledBack => &mut self.rolled_back,
+            DeviceStatus::RollbackFailed => &mut self.rollback_failed,
+        };
+        *slot += devices;
+    }
+
+    /// Devices admitted and not yet judged.
+    #[must_use]
+    pub const fn in_flight(&self) -> i64 {
+        self.scheduled + self.updating + self.verifying
+    }
+}
+
+/// A rollout with its progress, as the API shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RolloutView {
+    /// The rollout.
+    #[serde(flatten)]
+    pub rollout: Rollout,
+    /// Its image as a reference, `repository:tag@digest`.
+    pub image: String,
+    /// Its batches, first to last.
+    pub batches: Vec<BatchProgress>,
+    /// What it waits for, where it does not move.
+    pub waiting_for: Option<String>,
+}
+
+/// A device in a rollout, as the API shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RolloutDevice {
+    /// The rollout.
+    pub rollout_id: RolloutId,
+    /// The device.
+    pub device_uuid: DeviceId,
+    /// Its batch, from 1.
+    pub batch: i64,
+    /// Where it stands.
+    pub status: DeviceStatus,
+    /// Why, where that needs saying: a skip reason or a verdict's cause.
+    pub reason: Option<String>,
+    /// The image it had in its target before.
+    pub old_image: Option<String>,
+    /// The target version that gave it the new image.
+    pub target_version: Option<i64>,
+    /// The image it is put back on.
+    pub rollback_image: Option<String>,
+    /// The target version that puts it back.
+    pub rollback_version: Option<i64>,
+    /// What the verdict rests on.
+    pub evidence: Option<serde_json::Value>,
+    /// When it was admitted.
+    pub admitted_at: Option<DateTime<Utc>>,
+    /// Until when it must be healthy or back.
+    pub deadline_at: Option<DateTime<Utc>>,
+    /// When it was judged.
+    pub judged_at: Option<DateTime<Utc>>,
+    /// When it was last moved.
+    pub updated_at: DateTime<Utc>,
+}
