@@ -253,20 +253,16 @@ pub(crate) async fn after_restore(store: &Store) -> Result<()> {
         return Ok(());
     }
     let mut tx = store.begin().await?;
-    let (ahead,): (bool,) = tx
-        .sql(
-            "SELECT COALESCE(MAX(tx) >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint, FALSE) \
-             FROM events",
-        )
-        .one()
-        .await?;
-    if !ahead {
+    if !ahead_of_counter(&mut tx).await? {
         return tx.rollback().await;
     }
     // Several programs may start at once; only one repairs. The number is ours alone.
-    tx.sql("SELECT pg_advisory_xact_lock(7_041_001)")
+    tx.sql("SELECT pg_advisory_xact_lock(7041001)")
         .execute()
         .await?;
+    if !ahead_of_counter(&mut tx).await? {
+        return tx.rollback().await;
+    }
     tx.sql(
         "UPDATE event_cursors c SET tx = 0, seq = COALESCE((SELECT MIN(e.seq) - 1 FROM events e \
          WHERE (e.tx, e.seq) > (c.tx, c.seq)), (SELECT MAX(e.seq) FROM events e)) \
@@ -279,6 +275,18 @@ pub(crate) async fn after_restore(store: &Store) -> Result<()> {
         .await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// Whether the log holds transaction ids that this cluster has not handed out yet.
+async fn ahead_of_counter(session: &mut Session) -> Result<bool> {
+    let (ahead,): (bool,) = session
+        .sql(
+            "SELECT COALESCE(MAX(tx) >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint, FALSE) \
+             FROM events",
+        )
+        .one()
+        .await?;
+    Ok(ahead)
 }
 
 /// Deletes events older than this, for retention; returns how many.
