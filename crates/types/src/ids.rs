@@ -79,6 +79,10 @@ uuid_id!(
     CommandId
 );
 uuid_id!(
+    /// A rollout that an operator asked for by hand (UUIDv7).
+    TriggerId
+);
+uuid_id!(
     /// A shared target state: the first 16 bytes of the SHA-256 of its canonical JSON.
     StateId
 );

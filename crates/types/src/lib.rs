@@ -6,6 +6,7 @@
 //! * Woken by: nothing.
 //! * Test it with: `cargo test -p windlass-types`.
 
+pub mod api;
 pub mod delivery;
 pub mod device;
 pub mod event;
