@@ -84,8 +84,12 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens the database as it is.
-    pub(crate) async fn connect(options: &Options) -> Result<Self> {
+    /// Opens the database as it is, without migrating it: for looking at one, and for making others
+    /// beside it.
+    ///
+    /// # Errors
+    /// [`Error::Url`] for an address that names no database, [`Error::Unavailable`] where none answers.
+    pub async fn connect(options: &Options) -> Result<Self> {
         let bad = || Error::Url(without_password(&options.url));
         let pools =
             if options.url.starts_with("postgres://") || options.url.starts_with("postgresql://") {

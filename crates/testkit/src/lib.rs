@@ -1,1 +1,28 @@
-//! Stub.
+//! What tests stand on: fresh databases, servers that can be killed, waiting on conditions.
+//!
+//! * Owns: making and removing what a test needs. Every test has a database of its own.
+//! * Never: passes a test over. What is missing is a failure that says how to get it.
+//! * Woken by: nothing; it is called by tests, and nothing else depends on it.
+//! * Test it with: `scripts/test -p windlass-testkit`.
+//!
+//! `scripts/test` starts private servers and says where they are:
+//! `WINDLASS_TEST_POSTGRES_URL` (an administrator's address; databases are made and dropped beside
+//! it) and `WINDLASS_TEST_REDIS_URL`.
+#![allow(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "tests are to fail loudly, and this crate is only for tests"
+)]
+
+mod database;
+mod process;
+mod redis;
+mod registry;
+mod wait;
+
+pub use database::{TestStore, postgres, postgres_with, sqlite, sqlite_with, stores, stores_with};
+pub use process::Process;
+pub use redis::{RedisServer, redis_url};
+pub use registry::{Notify, Registry};
+pub use wait::{eventually, free_port};
