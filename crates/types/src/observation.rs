@@ -1,5 +1,6 @@
 //! Observations: what Windlass makes of a device's reports, folded one after the other.
 
+use crate::ids::ReportId;
 use crate::report::{ReportedError, ReportedHealth};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,9 @@ pub struct Observation {
     /// When our own agent made the last report that counts (device's clock; only compared with itself).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reported_at: Option<DateTime<Utc>>,
+    /// The last report that counts, where the agent names its reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_report_id: Option<ReportId>,
 }
 
 /// What is known of one service on one device. Times are the server's.
@@ -31,12 +35,15 @@ pub struct ServiceObservation {
     /// The image as reported last; none while the service is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// The image before the present one, or the last one of an absent service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_image: Option<String>,
     /// The digest, where the agent reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// The engine's word for its state; `absent` where the last report did not have it.
     pub status: String,
-    /// The container.
+    /// The container; the last one of an absent service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container_id: Option<String>,
     /// Since when this very container has been reported running this image, without a break.
@@ -48,9 +55,13 @@ pub struct ServiceObservation {
     /// Since when `image` is what it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_since: Option<DateTime<Utc>>,
-    /// Restarts seen on this image: changed containers, left and regained `running`.
+    /// Restarts seen on this image: containers that were replaced, and each time one began to fail
+    /// (restarting, exited, dead).
     #[serde(default)]
     pub restarts: i64,
+    /// Whether its container had failed when it was seen last.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failing: bool,
     /// What its probes say, where the agent reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]

@@ -1,0 +1,192 @@
+//! One report's containers against what was known of each service.
+
+use super::text::{IMAGE, MESSAGE, WORD, cut};
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+use windlass_types::observation::ServiceObservation;
+use windlass_types::report::{ReportedApp, ReportedError, ReportedHealth, ReportedService};
+
+/// The word for a service that the last report did not have.
+pub(crate) const ABSENT: &str = "absent";
+
+/// The services after a report that lists these apps, ordered by (app, service).
+pub(super) fn fold(
+    previous: &[ServiceObservation],
+    apps: &BTreeMap<String, ReportedApp>,
+    at: DateTime<Utc>,
+) -> Vec<ServiceObservation> {
+    let mut known: BTreeMap<(i64, i64), &ServiceObservation> = previous
+        .iter()
+        .map(|s| ((s.app_id, s.service_id), s))
+        .collect();
+    let mut reported: BTreeMap<(i64, i64), Vec<ReportedService>> = BTreeMap::new();
+    for (key, app) in apps {
+        let Some(app_id) = app.app_id.or_else(|| key.parse().ok()) else {
+            continue;
+        };
+        for service in &app.services {
+            if let Some(service_id) = service.service_id {
+                reported
+                    .entry((app_id, service_id))
+                    .or_default()
+                    .push(bounded(service));
+            }
+        }
+    }
+    let mut services = Vec::new();
+    for (id, containers) in &reported {
+        let before = known.remove(id);
+        if let Some(container) = choose(before, containers) {
+            services.push(present(*id, before, container, at));
+        }
+    }
+    services.extend(known.into_values().map(|before| absent(before, at)));
+    services.sort_by_key(|s| (s.app_id, s.service_id));
+    services
+}
+
+fn bounded(service: &ReportedService) -> ReportedService {
+    let word = |text: &Option<String>| text.as_deref().map(|text| cut(text, WORD));
+    ReportedService {
+        service_id: service.service_id,
+        service_name: None,
+        image_name: service.image_name.as_deref().map(|text| cut(text, IMAGE)),
+        container_id: word(&service.container_id),
+        status: word(&service.status).map(|status| status.to_ascii_lowercase()),
+        health: service.health.as_ref().map(|health| ReportedHealth {
+            status: cut(&health.status, WORD).to_ascii_lowercase(),
+            probe: word(&health.probe),
+            output: health.output.as_deref().map(|text| cut(text, MESSAGE)),
+        }),
+        error: service.error.as_ref().map(|error| ReportedError {
+            kind: cut(&error.kind, WORD),
+            message: cut(&error.message, MESSAGE),
+            retry_count: error.retry_count,
+        }),
+        digest: word(&service.digest),
+        phase: word(&service.phase).map(|phase| phase.to_ascii_lowercase()),
+    }
+}
+
+/// The container that speaks for a service listed twice: a running one before others, one on an
+/// image not seen here before (the update) before the one known, and that before a leftover of the
+/// image before. Stable: the same list again gives the same answer.
+fn choose<'a>(
+    before: Option<&ServiceObservation>,
+    containers: &'a [ReportedService],
+) -> Option<&'a ReportedService> {
+    containers.iter().max_by_key(|container| {
+        let alive = match container.status.as_deref() {
+            Some("running") => 3,
+            Some("restarting") => 2,
+            Some("created") => 1,
+            Some(_) | None => 0,
+        };
+        let image = container.image_name.as_deref();
+        let age = before.map_or(0, |before| {
+            if image == before.image.as_deref() {
+                1
+            } else if image == before.previous_image.as_deref() {
+                0
+            } else {
+                2
+            }
+        });
+        let same = before.is_some_and(|b| b.container_id == container.container_id);
+        // The order of the list must not decide.
+        (
+            alive,
+            age,
+            same,
+            std::cmp::Reverse(container.container_id.as_deref()),
+            std::cmp::Reverse(image),
+        )
+    })
+}
+
+/// Whether a status says that the container's process ended.
+pub(crate) fn is_broken(status: &str) -> bool {
+    matches!(status, "restarting" | "exited" | "dead")
+}
+
+fn present(
+    (app_id, service_id): (i64, i64),
+    before: Option<&ServiceObservation>,
+    container: &ReportedService,
+    at: DateTime<Utc>,
+) -> ServiceObservation {
+    let image = container.image_name.clone();
+    let status = container
+        .status
+        .clone()
+        .unwrap_or_else(|| "unknown".to_owned());
+    let last_image = before.and_then(|b| b.image.clone().or_else(|| b.previous_image.clone()));
+    let same_container = before
+        .is_some_and(|b| b.container_id.is_some() && b.container_id == container.container_id);
+    // A container cannot change its image: another name for it means that the tag was moved.
+    let same_image = same_container || (before.is_some() && last_image == image);
+    let was_failing = before.is_some_and(|b| b.failing && same_image);
+    let failing = is_broken(&status);
+    let replaced =
+        same_image && !same_container && before.is_some_and(|b| b.container_id.is_some());
+    // A failed container whose place another takes is one restart, counted when it failed.
+    let restarted = match (was_failing, failing) {
+        (false, true) => true,
+        (true, false) => false,
+        (false, false) | (true, true) => replaced,
+    };
+    let restarts = if same_image {
+        before.map_or(0, |b| b.restarts)
+    } else {
+        0
+    };
+    let unbroken = same_container && before.is_some_and(|b| b.status == "running");
+    ServiceObservation {
+        app_id,
+        service_id,
+        previous_image: match before {
+            Some(b) if b.image == image => b.previous_image.clone(),
+            Some(b) if last_image == image => b.previous_image.clone(),
+            Some(_) | None => last_image,
+        },
+        digest: container.digest.clone(),
+        running_since: (status == "running").then(|| {
+            before
+                .filter(|_| unbroken)
+                .and_then(|b| b.running_since)
+                .unwrap_or(at)
+        }),
+        absent_since: None,
+        image_since: before
+            .filter(|b| b.image == image)
+            .and_then(|b| b.image_since)
+            .or(Some(at)),
+        restarts: restarts.saturating_add(i64::from(restarted)),
+        failing,
+        image,
+        status,
+        container_id: container.container_id.clone(),
+        health: container.health.clone(),
+        error: container.error.clone(),
+        phase: container.phase.clone(),
+    }
+}
+
+fn absent(before: &ServiceObservation, at: DateTime<Utc>) -> ServiceObservation {
+    ServiceObservation {
+        image: None,
+        previous_image: before
+            .image
+            .clone()
+            .or_else(|| before.previous_image.clone()),
+        digest: None,
+        status: ABSENT.to_owned(),
+        running_since: None,
+        absent_since: before.absent_since.or(Some(at)),
+        image_since: None,
+        health: None,
+        error: None,
+        phase: None,
+        ..before.clone()
+    }
+}
