@@ -7,10 +7,10 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::types::Json;
 use uuid::Uuid;
+use windlass_types::api::QuarantinedDigest;
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::{CorrelationId, RolloutId};
 use windlass_types::image::{Digest, Repository};
-use windlass_types::quarantine::QuarantinedDigest;
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -27,7 +27,7 @@ impl TryFrom<Row> for QuarantinedDigest {
     fn try_from(row: Row) -> Result<Self> {
         Ok(Self {
             digest: parse("quarantined_digests.digest", &row.digest)?,
-            repository: parse("quarantined_digests.repository", &row.repository)?,
+            repository: row.repository,
             rollout_id: row.rollout_id.map(RolloutId),
             reason: row.reason,
             evidence: row.evidence.0,

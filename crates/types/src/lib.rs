@@ -16,7 +16,6 @@ pub mod observation;
 pub mod page;
 pub mod policy;
 pub mod problem;
-pub mod quarantine;
 pub mod report;
 pub mod rollout;
 pub mod target;
