@@ -1,0 +1,146 @@
+//! One connection pool, one base address, one operator's key.
+
+use crate::error::Error;
+use crate::{DeviceClient, Result};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use windlass_types::ids::DeviceId;
+use windlass_types::problem::ProblemBody;
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long an answer may take; long polls add the time they ask for.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// A client of state-api. Clones share connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    key: Option<String>,
+}
+
+impl Client {
+    /// A client of the state-api at `base` (`http://host:port`, without `/api/v1`) with an operator's
+    /// key, or without one for devices only.
+    ///
+    /// # Errors
+    /// [`Error::Address`] where `base` is no http address.
+    pub fn new(base: &str, key: Option<String>) -> Result<Self> {
+        // One TLS provider for the whole process; a second install is no error.
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
+        let base = base.trim_end_matches('/');
+        let address = url::Url::parse(base)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if address.is_none() {
+            return Err(Error::Address(base.to_owned()));
+        }
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .user_agent(concat!("windlass/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(Error::Transport)?;
+        Ok(Self {
+            http,
+            base: base.to_owned(),
+            key,
+        })
+    }
+
+    /// The address it was made with.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The operator's key.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// The device of this uuid and key, over the same connections.
+    #[must_use]
+    pub fn device(&self, uuid: DeviceId, key: impl Into<String>) -> DeviceClient {
+        DeviceClient::new(self.clone(), uuid, key.into())
+    }
+
+    /// A request without a key.
+    pub(crate) fn bare(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http
+            .request(method, format!("{}/api/v1{path}", self.base))
+    }
+
+    /// A request with the operator's key.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.bare(method, path).timeout(ANSWER);
+        match &self.key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        }
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &impl Serialize,
+    ) -> Result<T> {
+        read(send(self.request(Method::GET, path).query(query)).await?).await
+    }
+
+    pub(crate) async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T> {
+        read(send(self.request(method, path).json(body)).await?).await
+    }
+}
+
+/// How long an answer may take to a request that asks to be held for `wait` seconds.
+pub(crate) fn answer_within(wait: u64) -> Duration {
+    ANSWER + Duration::from_secs(wait)
+}
+
+/// Sends, and turns what is neither 2xx nor 304 into an error.
+pub(crate) async fn send(request: RequestBuilder) -> Result<Response> {
+    let response = request.send().await.map_err(Error::Transport)?;
+    if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
+        return Ok(response);
+    }
+    let retry_after = response
+        .headers()
+        .get("retry-after")
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let status = response.status().as_u16();
+    let body = response.text().await.map_err(Error::Transport)?;
+    Err(match serde_json::from_str::<ProblemBody>(&body) {
+        Ok(problem) => Error::Problem {
+            problem: Box::new(problem),
+            retry_after,
+        },
+        Err(_) => unexpected(status, &body),
+    })
+}
+
+/// Reads the body of a good answer.
+pub(crate) async fn read<T: DeserializeOwned>(response: Response) -> Result<T> {
+    let status = response.status().as_u16();
+    let body = response.bytes().await.map_err(Error::Transport)?;
+    serde_json::from_slice(&body)
+        .map_err(|_error| unexpected(status, &String::from_utf8_lossy(&body)))
+}
+
+fn unexpected(status: u16, body: &str) -> Error {
+    Error::Unexpected {
+        status,
+        // Enough to see who answered.
+        body: body.chars().take(200).collect(),
+    }
+}
