@@ -11,6 +11,7 @@
 
 pub mod config;
 pub mod http;
+pub mod keys;
 pub mod metrics;
 pub mod problem;
 mod start;

@@ -1,21 +1,75 @@
 //! The service as a whole.
 
+use crate::app::App;
+use crate::first_key::ensure_operator_key;
+use crate::{device, operator};
+use actix_web::web;
 use std::process::ExitCode;
+use utoipa_actix_web::AppExt;
+use utoipa_actix_web::service_config::ServiceConfig;
 use windlass_service::config::Config;
-use windlass_service::{Deps, Part, StartError, main_with};
+use windlass_service::{Deps, Part, Problem, StartError, main_with};
+
+/// Every route. Paths are written in full, without a scope: the routes of other services begin like
+/// ours and share the listener in `windlass up`.
+fn configure(routes: &mut ServiceConfig<'_>) {
+    device::configure(routes);
+    operator::configure(routes);
+}
+
+/// The OpenAPI document of every route.
+pub(crate) fn document() -> utoipa::openapi::OpenApi {
+    actix_web::App::new()
+        .into_utoipa_app()
+        .configure(configure)
+        .split_for_parts()
+        .1
+}
+
+/// Answers 405 for the methods that a path does not take; actix answers 404 for a path whose every
+/// handler stands behind a method of its own.
+fn refuse_other_methods(document: &utoipa::openapi::OpenApi, routes: &mut web::ServiceConfig) {
+    for (path, item) in &document.paths.paths {
+        let taken: Vec<&str> = [
+            ("GET", item.get.is_some()),
+            ("POST", item.post.is_some()),
+            ("PUT", item.put.is_some()),
+            ("PATCH", item.patch.is_some()),
+            ("DELETE", item.delete.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(method, is_taken)| is_taken.then_some(method))
+        .collect();
+        let allow = taken.join(", ");
+        routes.service(web::resource(path.as_str()).to(move || {
+            let allow = allow.clone();
+            async move { Err::<&str, Problem>(Problem::MethodNotAllowed(allow)) }
+        }));
+    }
+}
 
 /// The service's routes and loops.
 ///
 /// # Errors
-/// [`StartError`] where a setting cannot be used.
-pub async fn part(_config: &Config, _deps: &Deps) -> Result<Part, StartError> {
-    Ok(Part::new("state-api", |_routes| {}))
+/// [`StartError`] where the store does not answer or a setting cannot be used.
+pub async fn part(config: &Config, deps: &Deps) -> Result<Part, StartError> {
+    let app = web::Data::new(App::open(config, deps).await?);
+    let document = document();
+    Ok(Part::new("state-api", move |routes| {
+        routes.app_data(app.clone());
+        configure(&mut ServiceConfig::new(routes));
+        refuse_other_methods(&document, routes);
+    }))
 }
 
 /// The whole program.
 #[must_use]
 pub fn main() -> ExitCode {
     main_with("windlass-state-api", async |config, deps| {
+        if let Some(key) = ensure_operator_key(deps, config).await? {
+            // On standard output and nowhere else: logs are kept and shown.
+            println!("The operator key of this installation, shown this once: {key}");
+        }
         Ok(vec![part(config, deps).await?])
     })
 }
