@@ -1,1 +1,275 @@
-//! Whether a policy says something that can be done.
+//! Whether a policy, or the rule of a rollout by hand, can be used: every field is looked at, and
+//! what this version does not offer yet is refused rather than ignored.
+
+mod fields;
+
+use fields::Fields;
+use windlass_types::policy::{
+    BatchSize, FailureRule, Filters, HealthRule, PolicySpec, RolloutRule, Strategy, TagRule,
+};
+use windlass_types::problem::FieldError;
+
+/// What is wrong with a policy or rule.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Fields whose value can never be right.
+    pub invalid: Vec<FieldError>,
+    /// Fields that are right, but whose behaviour this version does not have.
+    pub not_offered: Vec<FieldError>,
+}
+
+impl Checked {
+    /// Whether it can be used as it is.
+    #[must_use]
+    pub const fn is_ok(&self) -> bool {
+        self.invalid.is_empty() && self.not_offered.is_empty()
+    }
+}
+
+/// A day, a week, thirty days, in seconds.
+const DAY: u32 = 86_400;
+const WEEK: u32 = 7 * DAY;
+const MONTH: u32 = 30 * DAY;
+/// Nobody watches more batches than this; each is a line in every display.
+const MAX_BATCHES: usize = 100;
+/// Values of one filter: they become parameters of one statement, of which SQLite takes 32,766.
+const MAX_FILTER: usize = 10_000;
+
+/// Checks a policy.
+#[must_use]
+pub fn check(spec: &PolicySpec) -> Checked {
+    let mut fields = Fields::default();
+    name(&mut fields, &spec.name);
+    image(&mut fields, &spec.image);
+    tag(&mut fields, &spec.tag);
+    rule(&mut fields, &spec.rollout_rule());
+    if !spec.maintenance_windows.is_empty() {
+        fields.not_offered(
+            "maintenance_windows",
+            "maintenance windows are not offered yet; leave them out and switch the policy on and off by `enabled`",
+        );
+    }
+    filters(&mut fields, &spec.filters);
+    fields.done()
+}
+
+/// Checks the rule of a rollout by hand.
+#[must_use]
+pub fn check_rule(given: &RolloutRule) -> Checked {
+    let mut fields = Fields::default();
+    rule(&mut fields, given);
+    fields.done()
+}
+
+/// Checks which devices a rollout by hand is for.
+#[must_use]
+pub fn check_filters(given: &Filters) -> Checked {
+    let mut fields = Fields::default();
+    filters(&mut fields, given);
+    fields.done()
+}
+
+fn name(fields: &mut Fields, name: &str) {
+    fields.text("name", name, 1, 128);
+    if name.trim() != name {
+        fields.invalid("name", "a name neither begins nor ends with a space");
+    }
+}
+
+fn image(fields: &mut Fields, pattern: &str) {
+    const FIELD: &str = "image";
+    if !fields.text(FIELD, pattern, 1, 512) || !fields.glob(FIELD, pattern) {
+        return;
+    }
+    let (first, path) = pattern.split_once('/').unwrap_or((pattern, ""));
+    let wild = |text: &str| text.contains(['*', '?', '[', '{', '\\']);
+    if pattern.contains('@') {
+        fields.invalid(
+            FIELD,
+            "a policy is about a repository, not about one digest; leave out what begins with @",
+        );
+    } else if path
+        .rsplit('/')
+        .next()
+        .is_some_and(|last| last.contains(':'))
+    {
+        fields.invalid(
+            FIELD,
+            "the tag has a field of its own: leave it out here and give `tag`",
+        );
+    } else if path.is_empty() && !pattern.contains("**") {
+        fields.invalid(
+            FIELD,
+            "repositories are matched in full, with their registry, as in docker.io/library/nginx; `**` takes every repository",
+        );
+    } else if !wild(first) && first != "localhost" && !first.contains(['.', ':']) {
+        fields.invalid(
+            FIELD,
+            format!("{first:?} is no registry's host; for Docker Hub write docker.io/{pattern}"),
+        );
+    } else if !pattern.contains('[') && pattern.bytes().any(|b| b.is_ascii_uppercase()) {
+        fields.invalid(
+            FIELD,
+            "repositories are lower case, so a pattern with upper case takes none",
+        );
+    }
+}
+
+fn tag(fields: &mut Fields, rule: &TagRule) {
+    let kind = match rule {
+        TagRule::Glob { pattern } => {
+            if fields.text("tag.pattern", pattern, 1, 256) {
+                fields.glob("tag.pattern", pattern);
+            }
+            return;
+        }
+        TagRule::Semver { .. } => "semver",
+        TagRule::Regex { .. } => "regex",
+        TagRule::Numeric => "numeric",
+        TagRule::Newest => "newest",
+    };
+    fields.not_offered(
+        "tag",
+        format!("tag rules of the type {kind} are not offered yet; glob is, such as {{\"type\":\"glob\",\"pattern\":\"v*\"}}"),
+    );
+}
+
+fn rule(fields: &mut Fields, rule: &RolloutRule) {
+    match rule.strategy {
+        Strategy::Auto | Strategy::Staged => {}
+        Strategy::Canary | Strategy::Manual | Strategy::Scheduled => fields.not_offered(
+            "strategy",
+            format!(
+                "the strategy {} is not offered yet; auto and staged are",
+                rule.strategy
+            ),
+        ),
+    }
+    batches(fields, &rule.batches);
+    fields.range("batch_delay_seconds", rule.batch_delay_seconds, 0, MONTH);
+    health(fields, &rule.health);
+    failure(fields, &rule.failure);
+}
+
+fn batches(fields: &mut Fields, batches: &[BatchSize]) {
+    if batches.is_empty() {
+        fields.invalid(
+            "batches",
+            "give at least one batch, such as {\"percent\":100}",
+        );
+    }
+    if batches.len() > MAX_BATCHES {
+        fields.invalid(
+            "batches",
+            format!("at most {MAX_BATCHES} batches, not {}", batches.len()),
+        );
+    }
+    let mut share = 0;
+    for (at, size) in batches.iter().enumerate() {
+        if share >= 100 {
+            fields.invalid(
+                format!("batches[{at}]"),
+                "the batch before has all devices already; leave this one out",
+            );
+            break;
+        }
+        match *size {
+            BatchSize::Percent(percent) => {
+                let field = format!("batches[{at}].percent");
+                if !(1..=100).contains(&percent) {
+                    fields.invalid(field, format!("a share is 1 to 100, not {percent}"));
+                } else if percent <= share {
+                    fields.invalid(
+                        field,
+                        format!("shares count from the first batch on, so they rise: more than {share}, not {percent}"),
+                    );
+                }
+                share = share.max(percent);
+            }
+            BatchSize::Count(0) => {
+                fields.invalid(
+                    format!("batches[{at}].count"),
+                    "a batch has at least one device",
+                );
+            }
+            BatchSize::Count(_) => {}
+        }
+    }
+}
+
+fn health(fields: &mut Fields, health: &HealthRule) {
+    fields.range(
+        "health.stable_window_seconds",
+        health.stable_window_seconds,
+        0,
+        DAY,
+    );
+    fields.range("health.deadline_seconds", health.deadline_seconds, 1, WEEK);
+    fields.range(
+        "health.unreachable_after_seconds",
+        health.unreachable_after_seconds,
+        1,
+        WEEK,
+    );
+    fields.range(
+        "health.crash_loop_restarts",
+        health.crash_loop_restarts,
+        1,
+        1000,
+    );
+    if health.stable_window_seconds >= health.deadline_seconds {
+        fields.invalid(
+            "health.deadline_seconds",
+            format!(
+                "a device must have the time to be stable for {} seconds before its deadline after {}",
+                health.stable_window_seconds, health.deadline_seconds
+            ),
+        );
+    }
+    if !health.checks.is_empty() {
+        fields.not_offered(
+            "health.checks",
+            "checks beyond what devices report are not offered yet; devices count as healthy by their reports through the stable window",
+        );
+    }
+}
+
+fn failure(fields: &mut Fields, failure: &FailureRule) {
+    if !(0.0..=1.0).contains(&failure.max_failure_rate) {
+        fields.invalid(
+            "failure.max_failure_rate",
+            format!("a share is 0 to 1, not {}", failure.max_failure_rate),
+        );
+    }
+    if failure.min_sample == 0 {
+        fields.invalid("failure.min_sample", "at least 1");
+    }
+    fields.range(
+        "failure.rollback_timeout_seconds",
+        failure.rollback_timeout_seconds,
+        1,
+        WEEK,
+    );
+}
+
+fn filters(fields: &mut Fields, filters: &Filters) {
+    for (field, len) in [
+        ("filters.fleets", filters.fleets.len()),
+        ("filters.tags", filters.tags.len()),
+        ("filters.uuids", filters.uuids.len()),
+    ] {
+        if len > MAX_FILTER {
+            fields.invalid(
+                field,
+                format!("at most {MAX_FILTER}, not {len}; give the devices a tag"),
+            );
+        }
+    }
+    for (key, value) in &filters.tags {
+        fields.text(&format!("filters.tags[{key:?}] (the key)"), key, 1, 128);
+        fields.text(&format!("filters.tags[{key:?}]"), value, 0, 512);
+    }
+}
+
+#[cfg(test)]
+mod tests;
