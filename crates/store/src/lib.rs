@@ -31,6 +31,7 @@ pub mod rollouts;
 pub mod settings;
 mod store;
 pub mod targets;
+pub mod triggers;
 pub mod verdicts;
 pub mod views;
 

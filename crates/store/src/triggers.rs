@@ -1,0 +1,136 @@
+//! Rollouts that operators ask for by hand, until the planner has made them.
+
+use crate::db::Session;
+use crate::error::{Result, parse};
+use crate::events;
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use sqlx::types::Json;
+use uuid::Uuid;
+use windlass_types::api::Trigger;
+use windlass_types::event::{EventType, NewEvent};
+use windlass_types::ids::{CorrelationId, RolloutId, TriggerId};
+use windlass_types::image::{ImageReference, Repository};
+use windlass_types::policy::{Filters, OnUnresolved, RolloutRule};
+
+/// A trigger to be stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewTrigger {
+    /// Its id.
+    pub id: TriggerId,
+    /// What ties its events together.
+    pub correlation: CorrelationId,
+    /// What to ship; with a tag, a digest or both.
+    pub image: ImageReference,
+    /// How.
+    pub rule: RolloutRule,
+    /// To which devices.
+    pub filters: Filters,
+    /// What to do while the digest is unknown.
+    pub on_unresolved: OnUnresolved,
+    /// Who asks.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Stores a trigger. One without a digest is to be resolved at once.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn create(session: &mut Session, trigger: &NewTrigger) -> Result<()> {
+    let now = session.now();
+    let digest = trigger.image.digest();
+    session
+        .sql(
+            "INSERT INTO image_triggers (id, repository, tag, digest, rule, filters, \
+             on_unresolved, actor, reason, correlation_id, created_at, next_resolve_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        )
+        .bind(trigger.id.0)
+        .bind(trigger.image.repository().to_string())
+        .bind(trigger.image.tag().map(str::to_owned))
+        .bind(digest.map(ToString::to_string))
+        .bind(Json(trigger.rule.clone()))
+        .bind(Json(trigger.filters.clone()))
+        .bind(trigger.on_unresolved.as_str())
+        .bind(trigger.actor.clone())
+        .bind(trigger.reason.clone())
+        .bind(trigger.correlation.0)
+        .bind(now)
+        .bind(digest.is_none().then_some(now))
+        .execute()
+        .await?;
+    let given = NewEvent::new(EventType::CommandGiven, trigger.actor.clone())
+        .subject(&trigger.image)
+        .correlation(Some(trigger.correlation))
+        .data(json!({"command": "trigger", "trigger_id": trigger.id, "reason": trigger.reason}));
+    events::append(session, given).await?;
+    Ok(())
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    repository: String,
+    tag: Option<String>,
+    digest: Option<String>,
+    filters: Json<Filters>,
+    actor: String,
+    reason: String,
+    correlation_id: Uuid,
+    created_at: DateTime<Utc>,
+    decision: Option<String>,
+    resolve_error: Option<String>,
+    rollout_id: Option<Uuid>,
+    detail: Option<String>,
+    settled_at: Option<DateTime<Utc>>,
+}
+
+/// A trigger as stored, and the id of its rollout; the rollout itself is left to the caller.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn get(
+    session: &mut Session,
+    id: TriggerId,
+) -> Result<Option<(Trigger, Option<RolloutId>)>> {
+    let row: Option<Row> = session
+        .sql(
+            "SELECT repository, tag, digest, filters, actor, reason, correlation_id, created_at, \
+             decision, resolve_error, rollout_id, detail, settled_at \
+             FROM image_triggers WHERE id = $1",
+        )
+        .bind(id.0)
+        .optional()
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let repository: Repository = parse("image_triggers.repository", &row.repository)?;
+    let digest = row.digest.as_deref();
+    let digest = digest
+        .map(|text| parse("image_triggers.digest", text))
+        .transpose()?;
+    let decision = row.decision.as_deref();
+    let waits = match (&row.settled_at, &digest, row.resolve_error) {
+        (None, None, Some(error)) => Some(format!(
+            "the digest of the tag is not known: the registry said {error}"
+        )),
+        (None, None, None) => Some("the registry is asked for the tag's digest".to_owned()),
+        _ => None,
+    };
+    let trigger = Trigger {
+        id,
+        image: ImageReference::of(&repository, row.tag.as_deref(), digest.as_ref()).to_string(),
+        filters: row.filters.0,
+        actor: row.actor,
+        reason: row.reason,
+        correlation_id: CorrelationId(row.correlation_id),
+        created_at: row.created_at,
+        decision: decision
+            .map(|text| parse("image_triggers.decision", text))
+            .transpose()?,
+        detail: row.detail.or(waits),
+        rollout: None,
+        settled_at: row.settled_at,
+    };
+    Ok(Some((trigger, row.rollout_id.map(RolloutId))))
+}

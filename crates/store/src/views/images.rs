@@ -1,0 +1,88 @@
+//! Versions of images that were seen, and what the planner made of them.
+
+use crate::db::Session;
+use crate::error::{Result, parse};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+use windlass_types::api::ImageVersion;
+use windlass_types::ids::{CorrelationId, DeliveryId, ImageVersionId, PolicyId, RolloutId};
+use windlass_types::image::Repository;
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    repository: String,
+    tag: String,
+    digest: Option<String>,
+    actor: Option<String>,
+    pushed_at: Option<DateTime<Utc>>,
+    seen_at: DateTime<Utc>,
+    delivery_id: Option<Uuid>,
+    correlation_id: Uuid,
+    replaced_at: Option<DateTime<Utc>>,
+    resolve_error: Option<String>,
+    decision: Option<String>,
+    detail: Option<String>,
+    policy_id: Option<Uuid>,
+    rollout_id: Option<Uuid>,
+    decided_at: Option<DateTime<Utc>>,
+}
+
+/// Up to `limit` versions seen before this one, latest first; with `repository` only its own.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn image_versions(
+    session: &mut Session,
+    repository: Option<&Repository>,
+    after: Option<ImageVersionId>,
+    limit: i64,
+) -> Result<Vec<ImageVersion>> {
+    let only = if repository.is_some() {
+        " AND v.repository = $3"
+    } else {
+        ""
+    };
+    let mut statement = session
+        .built(format!(
+            "SELECT v.id, v.repository, v.tag, v.digest, v.actor, v.pushed_at, v.seen_at, \
+             v.delivery_id, v.correlation_id, v.replaced_at, v.resolve_error, p.decision, \
+             p.detail, p.policy_id, p.rollout_id, p.decided_at \
+             FROM image_versions v LEFT JOIN image_plans p ON p.image_version_id = v.id \
+             WHERE v.id < $1{only} ORDER BY v.id DESC LIMIT $2"
+        ))
+        .bind(after.map_or(Uuid::max(), |id| id.0))
+        .bind(limit);
+    if let Some(repository) = repository {
+        statement = statement.bind(repository.to_string());
+    }
+    let rows: Vec<Row> = statement.all().await?;
+    rows.into_iter()
+        .map(|row| {
+            let digest = row.digest.as_deref();
+            let decision = row.decision.as_deref();
+            Ok(ImageVersion {
+                id: ImageVersionId(row.id),
+                repository: row.repository,
+                tag: row.tag,
+                digest: digest
+                    .map(|text| parse("image_versions.digest", text))
+                    .transpose()?,
+                actor: row.actor,
+                pushed_at: row.pushed_at,
+                seen_at: row.seen_at,
+                delivery_id: row.delivery_id.map(DeliveryId),
+                correlation_id: CorrelationId(row.correlation_id),
+                replaced_at: row.replaced_at,
+                resolve_error: row.resolve_error,
+                decision: decision
+                    .map(|text| parse("image_plans.decision", text))
+                    .transpose()?,
+                detail: row.detail,
+                policy_id: row.policy_id.map(PolicyId),
+                rollout_id: row.rollout_id.map(RolloutId),
+                decided_at: row.decided_at,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,265 @@
+//! Rollouts with their progress, and the devices in them.
+
+use crate::db::{Session, placeholders};
+use crate::error::{Result, parse};
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::types::Json;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+use windlass_types::ids::{CorrelationId, DeliveryId, DeviceId, PolicyId, RolloutId};
+use windlass_types::image::{ImageReference, Repository};
+use windlass_types::policy::{Filters, RolloutRule, TagRule};
+use windlass_types::rollout::{
+    BatchProgress, DeviceStatus, Rollout, RolloutDevice, RolloutStatus, RolloutView,
+};
+
+/// Which rollouts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RolloutFilter {
+    /// Only those that stand here.
+    pub status: Option<RolloutStatus>,
+    /// Only those that have not ended, or only those that have.
+    pub active: Option<bool>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    policy_id: Option<Uuid>,
+    delivery_id: Option<Uuid>,
+    repository: String,
+    tag: Option<String>,
+    digest: Option<String>,
+    strategy: String,
+    rule: Json<RolloutRule>,
+    filters: Json<Filters>,
+    tag_rule: Json<TagRule>,
+    seed: i64,
+    status: String,
+    status_reason: Option<String>,
+    status_detail: Option<String>,
+    current_batch: i64,
+    batch_count: i64,
+    next_batch_at: Option<DateTime<Utc>>,
+    total_devices: i64,
+    version: i64,
+    correlation_id: Uuid,
+    created_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+}
+
+const COLUMNS: &str = "id, policy_id, delivery_id, repository, tag, digest, strategy, rule, \
+    filters, tag_rule, seed, status, status_reason, status_detail, current_batch, batch_count, \
+    next_batch_at, total_devices, version, correlation_id, created_at, started_at, finished_at";
+
+impl TryFrom<Row> for Rollout {
+    type Error = crate::Error;
+    fn try_from(row: Row) -> Result<Self> {
+        let digest = row.digest.as_deref();
+        let reason = row.status_reason.as_deref();
+        Ok(Self {
+            id: RolloutId(row.id),
+            policy_id: row.policy_id.map(PolicyId),
+            delivery_id: row.delivery_id.map(DeliveryId),
+            repository: parse("image_rollouts.repository", &row.repository)?,
+            tag: row.tag,
+            digest: digest
+                .map(|text| parse("image_rollouts.digest", text))
+                .transpose()?,
+            strategy: parse("image_rollouts.strategy", &row.strategy)?,
+            rule: row.rule.0,
+            filters: row.filters.0,
+            tag_rule: row.tag_rule.0,
+            seed: row.seed,
+            status: parse("image_rollouts.status", &row.status)?,
+            status_reason: reason
+                .map(|text| parse("image_rollouts.status_reason", text))
+                .transpose()?,
+            status_detail: row.status_detail,
+            current_batch: row.current_batch,
+            batch_count: row.batch_count,
+            next_batch_at: row.next_batch_at,
+            total_devices: row.total_devices,
+            version: row.version,
+            correlation_id: CorrelationId(row.correlation_id),
+            created_at: row.created_at,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+        })
+    }
+}
+
+/// One rollout with its batches; `waiting_for` is left to the caller.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn rollout(session: &mut Session, id: RolloutId) -> Result<Option<RolloutView>> {
+    let row: Option<Row> = session
+        .built(format!(
+            "SELECT {COLUMNS} FROM image_rollouts WHERE id = $1"
+        ))
+        .bind(id.0)
+        .optional()
+        .await?;
+    Ok(with_batches(session, row.into_iter().collect())
+        .await?
+        .pop())
+}
+
+/// Up to `limit` rollouts older than this one, latest first.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn rollouts(
+    session: &mut Session,
+    filter: RolloutFilter,
+    after: Option<RolloutId>,
+    limit: i64,
+) -> Result<Vec<RolloutView>> {
+    // Ids are UUIDv7 and below this one.
+    let before = after.map_or(Uuid::max(), |id| id.0);
+    let mut sql = format!("SELECT {COLUMNS} FROM image_rollouts WHERE id < $1");
+    match filter.active {
+        Some(true) => sql.push_str(" AND finished_at IS NULL"),
+        Some(false) => sql.push_str(" AND finished_at IS NOT NULL"),
+        None => {}
+    }
+    if filter.status.is_some() {
+        sql.push_str(" AND status = $3");
+    }
+    sql.push_str(" ORDER BY id DESC LIMIT $2");
+    let mut statement = session.built(sql).bind(before).bind(limit);
+    if let Some(status) = filter.status {
+        statement = statement.bind(status.as_str());
+    }
+    let rows = statement.all().await?;
+    with_batches(session, rows).await
+}
+
+async fn with_batches(session: &mut Session, rows: Vec<Row>) -> Result<Vec<RolloutView>> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    let mut statement = session.built(format!(
+        "SELECT rollout_id, batch, status, verdict, COUNT(*) FROM device_rollout_status \
+         WHERE rollout_id IN {} GROUP BY rollout_id, batch, status, verdict",
+        placeholders(session.kind(), 1, 1, ids.len())
+    ));
+    for id in ids {
+        statement = statement.bind(id);
+    }
+    let counts: Vec<(Uuid, i64, String, Option<String>, i64)> = statement.all().await?;
+    let mut progress: BTreeMap<(Uuid, i64), BatchProgress> = BTreeMap::new();
+    for (rollout, batch, status, verdict, devices) in counts {
+        let entry = progress
+            .entry((rollout, batch))
+            .or_insert_with(|| BatchProgress {
+                batch,
+                ..BatchProgress::default()
+            });
+        entry.add(parse("device_rollout_status.status", &status)?, devices);
+        if let Some(verdict) = verdict {
+            entry.attempted += devices;
+            if verdict == "failed" {
+                entry.attempted_failed += devices;
+            }
+        }
+    }
+    rows.into_iter()
+        .map(|row| {
+            let range = (row.id, i64::MIN)..=(row.id, i64::MAX);
+            let batches = progress.range(range).map(|(_, b)| b.clone()).collect();
+            let rollout = Rollout::try_from(row)?;
+            Ok(RolloutView {
+                image: ImageReference::of(
+                    &rollout.repository,
+                    rollout.tag.as_deref(),
+                    rollout.digest.as_ref(),
+                )
+                .to_string(),
+                rollout,
+                batches,
+                waiting_for: None,
+            })
+        })
+        .collect()
+}
+
+#[derive(sqlx::FromRow)]
+struct DeviceRow {
+    device_uuid: Uuid,
+    batch: i64,
+    status: String,
+    reason: Option<String>,
+    old_image: Option<String>,
+    target_version: Option<i64>,
+    rollback_image: Option<String>,
+    rollback_version: Option<i64>,
+    evidence: Option<Json<Value>>,
+    admitted_at: Option<DateTime<Utc>>,
+    deadline_at: Option<DateTime<Utc>>,
+    judged_at: Option<DateTime<Utc>>,
+    updated_at: DateTime<Utc>,
+}
+
+/// Up to `limit` devices of a rollout after this one, by uuid. Of a device with several services on
+/// the rollout's repository, `old_image` is that of the first.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn rollout_devices(
+    session: &mut Session,
+    rollout: RolloutId,
+    repository: &Repository,
+    status: Option<DeviceStatus>,
+    after: Option<DeviceId>,
+    limit: i64,
+) -> Result<Vec<RolloutDevice>> {
+    let only = if status.is_some() {
+        " AND d.status = $5"
+    } else {
+        ""
+    };
+    let sql = format!(
+        "SELECT d.device_uuid, d.batch, d.status, d.reason, \
+         (SELECT s.image FROM target_services s WHERE s.state_id = d.old_state_id \
+          AND s.repository = $1 ORDER BY s.app_id, s.service_id LIMIT 1) AS old_image, \
+         d.target_version, d.rollback_image, d.rollback_version, d.evidence, d.admitted_at, \
+         d.deadline_at, d.judged_at, d.updated_at \
+         FROM device_rollout_status d WHERE d.rollout_id = $2 AND d.device_uuid > $3{only} \
+         ORDER BY d.device_uuid LIMIT $4"
+    );
+    let mut statement = session
+        .built(sql)
+        .bind(repository.to_string())
+        .bind(rollout.0)
+        .bind(after.map_or(Uuid::nil(), |id| id.0))
+        .bind(limit);
+    if let Some(status) = status {
+        statement = statement.bind(status.as_str());
+    }
+    let rows: Vec<DeviceRow> = statement.all().await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(RolloutDevice {
+                rollout_id: rollout,
+                device_uuid: DeviceId(row.device_uuid),
+                batch: row.batch,
+                status: parse("device_rollout_status.status", &row.status)?,
+                reason: row.reason,
+                old_image: row.old_image,
+                target_version: row.target_version,
+                rollback_image: row.rollback_image,
+                rollback_version: row.rollback_version,
+                evidence: row.evidence.map(|json| json.0),
+                admitted_at: row.admitted_at,
+                deadline_at: row.deadline_at,
+                judged_at: row.judged_at,
+                updated_at: row.updated_at,
+            })
+        })
+        .collect()
+}
