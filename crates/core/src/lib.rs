@@ -14,6 +14,7 @@ pub mod matching;
 pub mod observe;
 pub mod plan;
 pub mod policy_check;
+pub mod push;
 pub mod rollback;
 pub mod target;
 pub mod verdict;

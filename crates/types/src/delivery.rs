@@ -1,11 +1,12 @@
 //! Webhook deliveries: what registries sent, and what became of it.
 
-use crate::ids::{DeliveryId, RolloutId};
+use crate::ids::{CorrelationId, DeliveryId, ImageVersionId, RolloutId};
 use crate::image::{Digest, Repository};
 use crate::rollout::RolloutStatus;
 use crate::text_enum::text_enum;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 text_enum! {
@@ -57,6 +58,8 @@ text_enum! {
         Moved = "moved",
         /// Known already.
         Duplicate = "duplicate",
+        /// It was pushed before the version that the tag names now, and told of later.
+        Stale = "stale",
     }
 }
 
@@ -122,6 +125,54 @@ pub struct Delivery {
     /// What became of it.
     #[serde(flatten)]
     pub outcome: DeliveryOutcome,
+}
+
+/// A delivery with what was received, as shown alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeliveryDetail {
+    /// The delivery.
+    #[serde(flatten)]
+    pub delivery: Delivery,
+    /// The headers that are kept: none that could hold a secret.
+    pub headers: BTreeMap<String, String>,
+    /// Bytes of the body as received.
+    pub body_bytes: i64,
+    /// Whether the body is still stored; it is dropped after the time of retention.
+    pub body_kept: bool,
+    /// What ties together everything it caused.
+    #[schema(value_type = uuid::Uuid)]
+    pub correlation_id: CorrelationId,
+}
+
+/// One version of a tag that was seen: what a push makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageVersion {
+    /// Its id.
+    pub id: ImageVersionId,
+    /// The repository.
+    pub repository: Repository,
+    /// The tag.
+    pub tag: String,
+    /// The digest, once known.
+    pub digest: Option<Digest>,
+    /// Whether it was the first of its tag (`new` or `moved`).
+    pub kind: PushKind,
+    /// Who pushed.
+    pub actor: Option<String>,
+    /// When it was pushed, as the sender says.
+    pub pushed_at: Option<DateTime<Utc>>,
+    /// When it was told of first.
+    pub seen_at: DateTime<Utc>,
+    /// The delivery that told of it first.
+    pub delivery_id: Option<DeliveryId>,
+    /// What ties together everything it causes.
+    pub correlation_id: CorrelationId,
+    /// When the tag moved on; `None` while the tag names this version.
+    pub replaced_at: Option<DateTime<Utc>>,
+    /// How often the registry was asked for the digest in vain.
+    pub resolve_attempts: i64,
+    /// Why the last try was in vain.
+    pub resolve_error: Option<String>,
 }
 
 /// A push as a sender's parser reads it, before anything is looked up.
