@@ -147,7 +147,9 @@ CREATE TABLE webhook_deliveries (
     sender_delivery_id TEXT,
     dedupe_key         TEXT NOT NULL,
     headers            JSONB NOT NULL,
-    body               BYTEA NOT NULL,
+    -- NULL once the time of retention has passed.
+    body               BYTEA,
+    body_bytes         BIGINT NOT NULL CHECK (body_bytes >= 0),
     decision           TEXT NOT NULL CHECK (decision IN ('accepted', 'duplicate', 'ignored')),
     reason_code        TEXT,
     images             JSONB NOT NULL,
@@ -157,6 +159,7 @@ CREATE TABLE webhook_deliveries (
     UNIQUE (endpoint, dedupe_key),
     CHECK ((decision = 'ignored') = (reason_code IS NOT NULL))
 );
+CREATE INDEX webhook_deliveries_received ON webhook_deliveries (received_at);
 
 -- Every version of a tag that was seen, in the order in which it was seen.
 CREATE TABLE image_versions (
@@ -180,6 +183,7 @@ CREATE TABLE image_versions (
 CREATE UNIQUE INDEX image_versions_present ON image_versions (repository, tag) WHERE replaced_at IS NULL;
 CREATE INDEX image_versions_unresolved ON image_versions (next_resolve_at) WHERE next_resolve_at IS NOT NULL;
 CREATE INDEX image_versions_digest ON image_versions (repository, tag, digest);
+CREATE INDEX image_versions_delivery ON image_versions (delivery_id) WHERE delivery_id IS NOT NULL;
 
 -- What the planner made of each version. A version without a row is still to be planned.
 CREATE TABLE image_plans (
@@ -227,6 +231,7 @@ CREATE TABLE image_triggers (
     CHECK ((decision IS NULL) = (settled_at IS NULL))
 );
 CREATE INDEX image_triggers_open ON image_triggers (id) WHERE settled_at IS NULL;
+CREATE INDEX image_triggers_unresolved ON image_triggers (next_resolve_at) WHERE digest IS NULL AND settled_at IS NULL;
 
 CREATE TABLE image_rollouts (
     id               UUID PRIMARY KEY,
