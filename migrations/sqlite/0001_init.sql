@@ -289,8 +289,9 @@ CREATE TABLE device_rollout_status (
     updated_at       TEXT NOT NULL,
     PRIMARY KEY (rollout_id, device_uuid),
     CHECK (status IN ('pending', 'skipped') OR target_version IS NOT NULL),
-    CHECK (status NOT IN ('completed') OR verdict = 'healthy'),
-    CHECK (status NOT IN ('failed') OR verdict = 'failed'),
+    -- A CHECK that is NULL passes, so a verdict that is not there must be ruled out by name.
+    CHECK (status <> 'completed' OR (verdict IS NOT NULL AND verdict = 'healthy')),
+    CHECK (status <> 'failed' OR (verdict IS NOT NULL AND verdict = 'failed')),
     -- Every device that is on its way has a time at which it is looked at again.
     CHECK (status NOT IN ('scheduled', 'updating', 'verifying', 'rolling_back') OR check_at IS NOT NULL)
 ) STRICT;

@@ -37,7 +37,7 @@ pub mod views;
 
 pub use clock::Clock;
 pub use db::{Param, Record, Session, Statement, placeholders};
-pub use error::{Error, Result};
+pub use error::{ConstraintKind, Error, Result};
 pub use store::{Kind, Options, Store};
 
 /// Rows are structs that derive this.

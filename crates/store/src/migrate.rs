@@ -18,8 +18,8 @@ macro_rules! migrations {
     };
 }
 
-/// Runs what is missing. sqlx holds a lock meanwhile (an advisory one on PostgreSQL; on SQLite each
-/// migration is a transaction of the one writer), so a second program waits and then finds nothing to do.
+/// Runs what is missing, under a lock: sqlx's advisory one on PostgreSQL, a transaction around all of
+/// it on SQLite, for which sqlx has none. A second program waits and then finds nothing to do.
 pub(crate) async fn run(store: &Store) -> Result<()> {
     let (migrator, done) = if let Some(pool) = store.postgres() {
         let migrator = Migrator::with_migrations(migrations!("postgres": 1 "0001_init"));
@@ -27,7 +27,12 @@ pub(crate) async fn run(store: &Store) -> Result<()> {
         (migrator, done)
     } else if let Some(pool) = store.sqlite_writer() {
         let migrator = Migrator::with_migrations(migrations!("sqlite": 1 "0001_init"));
-        let done = migrator.run(pool).await;
+        let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+        // What `run` calls; its own signature does not take a transaction in a future that is Send.
+        let done = migrator.run_direct(None, &mut *tx, false).await;
+        if done.is_ok() {
+            tx.commit().await?;
+        }
         (migrator, done)
     } else {
         return Ok(());
