@@ -24,6 +24,7 @@ mod migrate;
 pub mod plans;
 pub mod policies;
 pub mod presence;
+pub mod provisioning;
 pub mod quarantine;
 pub mod reports;
 pub mod rollbacks;

@@ -198,3 +198,27 @@ pub struct DeviceCurrentState {
     /// What Windlass makes of its reports.
     pub observation: Observation,
 }
+
+/// A line of a device's logs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DeviceLog {
+    /// Its number; later lines have higher ones.
+    pub id: i64,
+    /// When the device wrote it, by its own clock.
+    pub logged_at: DateTime<Utc>,
+    /// When it came.
+    pub received_at: DateTime<Utc>,
+    /// `info` and the like.
+    pub level: String,
+    /// The line.
+    pub message: String,
+    /// The service it is from.
+    pub service_name: Option<String>,
+    /// The container it is from.
+    pub container_id: Option<String>,
+    /// Whether it was written to standard error.
+    pub is_stderr: bool,
+    /// Where it is from, as the device says it.
+    #[schema(value_type = Option<Object>)]
+    pub source: Option<serde_json::Value>,
+}
