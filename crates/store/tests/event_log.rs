@@ -1,4 +1,5 @@
 //! The event log: no holes for its readers, one reader at a time moves a cursor, a restored log goes on.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,9 @@
 //! Migrations, and what the schema refuses.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::JoinSet;
