@@ -159,7 +159,7 @@ CREATE TABLE webhook_deliveries (
     UNIQUE (endpoint, dedupe_key),
     CHECK ((decision = 'ignored') = (reason_code IS NOT NULL))
 );
-CREATE INDEX webhook_deliveries_received ON webhook_deliveries (received_at);
+CREATE INDEX webhook_deliveries_received ON webhook_deliveries (received_at) WHERE body IS NOT NULL;
 
 -- Every version of a tag that was seen, in the order in which it was seen.
 CREATE TABLE image_versions (

@@ -1,4 +1,5 @@
 //! Tags resolved at a stand-in that refuses in every way, and at a real registry.
+#![expect(clippy::unwrap_used, reason = "tests are to fail loudly")]
 
 use std::time::Duration;
 use windlass_registry::{Credentials, Error, Options, Registry};
