@@ -1,0 +1,456 @@
+//! Devices, their registration, reports, presence and logs, on both databases.
+
+use chrono::{TimeDelta, Utc};
+use serde_json::json;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+use windlass_store::devices::{self, DeviceFilter};
+use windlass_store::provisioning::{self, NewDevice, Registration};
+use windlass_store::reports::{self, Taken, Versions};
+use windlass_store::{Clock, Session, Store, api_keys, logs, presence, targets};
+use windlass_testkit::stores;
+use windlass_types::api::DevicePatch;
+use windlass_types::device::ProvisioningKey;
+use windlass_types::ids::{DeviceId, ProvisioningKeyId, StateId};
+use windlass_types::observation::Observation;
+use windlass_types::target::TargetState;
+
+const STATE: StateId = StateId(Uuid::from_u128(7));
+
+/// A key of fleet `f` for this many devices.
+async fn key(store: &Store, max_devices: i64) -> ProvisioningKeyId {
+    let mut tx = store.begin().await.unwrap();
+    devices::ensure_fleet(&mut tx, &"f".parse().unwrap())
+        .await
+        .unwrap();
+    targets::ensure_states(&mut tx, &BTreeMap::from([(STATE, TargetState::default())]))
+        .await
+        .unwrap();
+    let key = ProvisioningKey {
+        id: ProvisioningKeyId(Uuid::now_v7()),
+        key: None,
+        fleet_id: "f".parse().unwrap(),
+        max_devices,
+        devices: 0,
+        description: String::new(),
+        expires_at: tx.now() + TimeDelta::days(1),
+        revoked_at: None,
+        created_at: tx.now(),
+    };
+    provisioning::create(&mut tx, &key, key.id.0.as_bytes())
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    key.id
+}
+
+fn new_device(uuid: Uuid) -> NewDevice {
+    NewDevice {
+        uuid: DeviceId(uuid),
+        name: "d".to_owned(),
+        device_type: "standalone".to_owned(),
+        key_hash: uuid.as_bytes().to_vec(),
+        mac_address: None,
+        os_version: None,
+        agent_version: None,
+        application_id: None,
+        shuffle: 1,
+    }
+}
+
+async fn register(store: &Store, key: ProvisioningKeyId, device: &NewDevice) -> Registration {
+    let mut tx = store.begin().await.unwrap();
+    let registration = provisioning::register(&mut tx, key, device, STATE)
+        .await
+        .unwrap();
+    if matches!(registration, Registration::Made(_)) {
+        tx.commit().await.unwrap();
+    } else {
+        tx.rollback().await.unwrap();
+    }
+    registration
+}
+
+async fn some_devices(store: &Store, count: u128) -> Vec<DeviceId> {
+    let key = key(store, 1000).await;
+    let mut made = Vec::new();
+    for n in 1..=count {
+        let device = new_device(Uuid::from_u128(n));
+        assert!(matches!(
+            register(store, key, &device).await,
+            Registration::Made(_)
+        ));
+        made.push(device.uuid);
+    }
+    made
+}
+
+async fn session(store: &Store) -> Session {
+    store.read().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_registers_no_more_devices_than_it_may_however_many_try_at_once() {
+    for test in stores().await {
+        let key = key(&test.store, 5).await;
+        let mut racers = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let store = test.store.clone();
+            racers.spawn(async move { register(&store, key, &new_device(Uuid::new_v4())).await });
+        }
+        let outcomes = racers.join_all().await;
+        let made = outcomes
+            .iter()
+            .filter(|o| matches!(o, Registration::Made(_)))
+            .count();
+        let refused = outcomes
+            .iter()
+            .filter(|o| matches!(o, Registration::NotAllowed))
+            .count();
+        assert_eq!((made, refused), (5, 15), "{:?}", test.store.kind());
+        let mut read = session(&test.store).await;
+        let keys = provisioning::list(&mut read, None, None, 10).await.unwrap();
+        assert_eq!(keys[0].devices, 5);
+        let all = devices::list(&mut read, &DeviceFilter::default(), None, 100)
+            .await
+            .unwrap();
+        assert_eq!(all.len(), 5);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_device_that_registers_many_times_at_once_is_made_once_and_takes_one_place() {
+    for test in stores().await {
+        let key = key(&test.store, 5).await;
+        let device = new_device(Uuid::new_v4());
+        let mut racers = tokio::task::JoinSet::new();
+        for _ in 0..10 {
+            let (store, device) = (test.store.clone(), device.clone());
+            racers.spawn(async move { register(&store, key, &device).await });
+        }
+        let outcomes = racers.join_all().await;
+        let made = outcomes
+            .iter()
+            .filter(|o| matches!(o, Registration::Made(_)))
+            .count();
+        assert_eq!(made, 1, "{outcomes:?}");
+        let mut read = session(&test.store).await;
+        let keys = provisioning::list(&mut read, Some(&"f".parse().unwrap()), None, 10)
+            .await
+            .unwrap();
+        assert_eq!(keys[0].devices, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_was_revoked_or_has_expired_registers_nobody() {
+    let clock = Clock::manual(Utc::now());
+    for test in windlass_testkit::stores_with(clock.clone()).await {
+        let (revoked, expired) = (key(&test.store, 5).await, key(&test.store, 5).await);
+        let mut tx = test.store.begin().await.unwrap();
+        assert!(provisioning::revoke(&mut tx, revoked).await.unwrap());
+        assert!(provisioning::revoke(&mut tx, revoked).await.unwrap());
+        let unknown = ProvisioningKeyId(Uuid::now_v7());
+        assert!(!provisioning::revoke(&mut tx, unknown).await.unwrap());
+        tx.commit().await.unwrap();
+        let device = new_device(Uuid::new_v4());
+        assert_eq!(
+            register(&test.store, revoked, &device).await,
+            Registration::NotAllowed
+        );
+        clock.advance(TimeDelta::days(2));
+        assert_eq!(
+            register(&test.store, expired, &device).await,
+            Registration::NotAllowed
+        );
+    }
+}
+
+#[tokio::test]
+async fn another_devices_key_cannot_be_taken() {
+    for test in stores().await {
+        let key = key(&test.store, 5).await;
+        let one = new_device(Uuid::new_v4());
+        let other = NewDevice {
+            uuid: DeviceId(Uuid::new_v4()),
+            ..one.clone()
+        };
+        assert!(matches!(
+            register(&test.store, key, &one).await,
+            Registration::Made(_)
+        ));
+        assert_eq!(
+            register(&test.store, key, &other).await,
+            Registration::Taken
+        );
+    }
+}
+
+#[tokio::test]
+async fn devices_are_listed_page_by_page_and_by_fleet_tags_and_switch() {
+    for test in stores().await {
+        let all = some_devices(&test.store, 5).await;
+        let mut tx = test.store.begin().await.unwrap();
+        let patch = DevicePatch {
+            fleet: Some("other".parse().unwrap()),
+            tags: Some(
+                [("site", "a"), ("ring", "1")]
+                    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                    .into(),
+            ),
+            enabled: Some(false),
+            ..DevicePatch::default()
+        };
+        assert!(devices::update(&mut tx, all[1], &patch).await.unwrap());
+        let tag = |value: &str| BTreeMap::from([("site".to_owned(), value.to_owned())]);
+        let only_tags = DevicePatch {
+            tags: Some(tag("a")),
+            ..DevicePatch::default()
+        };
+        assert!(devices::update(&mut tx, all[3], &only_tags).await.unwrap());
+        let unknown = DeviceId(Uuid::new_v4());
+        assert!(!devices::update(&mut tx, unknown, &patch).await.unwrap());
+        tx.commit().await.unwrap();
+        let mut read = session(&test.store).await;
+        let mut pages = Vec::new();
+        let mut after = None;
+        loop {
+            let page = devices::list(&mut read, &DeviceFilter::default(), after, 2)
+                .await
+                .unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(last.uuid);
+            pages.extend(page.iter().map(|d| d.uuid));
+        }
+        assert_eq!(pages, all);
+        for (filter, expected) in [
+            (
+                DeviceFilter {
+                    fleet: Some("other".parse().unwrap()),
+                    ..DeviceFilter::default()
+                },
+                vec![all[1]],
+            ),
+            (
+                DeviceFilter {
+                    tags: tag("a"),
+                    ..DeviceFilter::default()
+                },
+                vec![all[1], all[3]],
+            ),
+            (
+                DeviceFilter {
+                    tags: tag("a"),
+                    enabled: Some(true),
+                    ..DeviceFilter::default()
+                },
+                vec![all[3]],
+            ),
+            (
+                DeviceFilter {
+                    tags: tag("b"),
+                    ..DeviceFilter::default()
+                },
+                vec![],
+            ),
+        ] {
+            let found = devices::list(&mut read, &filter, None, 10).await.unwrap();
+            let found: Vec<_> = found.iter().map(|d| d.uuid).collect();
+            assert_eq!(found, expected, "{filter:?}");
+        }
+        let one = devices::get(&mut read, all[1]).await.unwrap().unwrap();
+        assert_eq!(
+            (one.tags.len(), one.enabled, one.name.as_str()),
+            (2, false, "d")
+        );
+        let fleets = devices::fleets(&mut read, None, 10).await.unwrap();
+        let counts: Vec<_> = fleets.iter().map(|f| (f.id.as_str(), f.devices)).collect();
+        assert_eq!(counts, [("f", 4), ("other", 1)]);
+    }
+}
+
+#[tokio::test]
+async fn credentials_come_page_by_page_and_by_device() {
+    for test in stores().await {
+        let all = some_devices(&test.store, 3).await;
+        let mut read = session(&test.store).await;
+        let first = devices::credentials_page(&mut read, None, 2).await.unwrap();
+        let rest = devices::credentials_page(&mut read, Some(first[1].device), 2)
+            .await
+            .unwrap();
+        assert_eq!(first[0].device, all[0]);
+        assert_eq!((first.len(), rest.len()), (2, 1));
+        assert_eq!((rest[0].version, rest[0].enabled), (1, true));
+        let unknown = DeviceId(Uuid::new_v4());
+        let found = devices::credentials(&mut read, &[unknown, all[2]])
+            .await
+            .unwrap();
+        assert_eq!(found, rest);
+        assert_eq!(
+            devices::target_of(&mut read, all[0]).await.unwrap(),
+            Some((1, STATE))
+        );
+        assert_eq!(devices::target_of(&mut read, unknown).await.unwrap(), None);
+    }
+}
+
+fn taken(device: DeviceId, n: i64) -> Taken {
+    Taken {
+        device,
+        report: json!({"version": n}),
+        report_id: None,
+        observation: Observation {
+            version_received: Some(n),
+            ..Observation::default()
+        },
+    }
+}
+
+#[tokio::test]
+async fn reports_and_versions_are_stored_in_one_statement_each() {
+    for test in stores().await {
+        let all = some_devices(&test.store, 3).await;
+        for n in [1, 2] {
+            let mut tx = test.store.begin().await.unwrap();
+            let unknown = DeviceId(Uuid::new_v4());
+            let before = reports::lock(&mut tx, &[all[2], unknown, all[0]])
+                .await
+                .unwrap();
+            assert_eq!(before.keys().copied().collect::<Vec<_>>(), [all[0], all[2]]);
+            let seen = before[&all[0]].observation.version_received;
+            assert_eq!(seen, (n == 2).then_some(1));
+            reports::store(&mut tx, &[taken(all[0], n), taken(all[2], n)])
+                .await
+                .unwrap();
+            let versions = |device, agent: Option<&str>| Versions {
+                device,
+                agent: agent.map(str::to_owned),
+                os: None,
+            };
+            reports::set_versions(
+                &mut tx,
+                &[versions(all[0], Some("1.0.84")), versions(all[2], None)],
+            )
+            .await
+            .unwrap();
+            tx.commit().await.unwrap();
+        }
+        let mut read = session(&test.store).await;
+        let state = reports::get(&mut read, all[2]).await.unwrap().unwrap();
+        assert_eq!(state.report, Some(json!({"version": 2})));
+        assert!(reports::get(&mut read, all[1]).await.unwrap().is_none());
+        let device = devices::get(&mut read, all[0]).await.unwrap().unwrap();
+        assert_eq!(device.agent_version.as_deref(), Some("1.0.84"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_take_in_reports_of_one_device_see_each_others_work() {
+    for test in stores().await {
+        let device = some_devices(&test.store, 1).await[0];
+        let mut racers = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let store = test.store.clone();
+            racers.spawn(async move {
+                let mut tx = store.begin().await.unwrap();
+                let before = reports::lock(&mut tx, &[device]).await.unwrap();
+                let seen = before[&device].observation.version_received.unwrap_or(0);
+                reports::store(&mut tx, &[taken(device, seen + 1)])
+                    .await
+                    .unwrap();
+                tx.commit().await.unwrap();
+            });
+        }
+        racers.join_all().await;
+        let mut read = session(&test.store).await;
+        let state = reports::get(&mut read, device).await.unwrap().unwrap();
+        assert_eq!(state.observation.version_received, Some(20));
+    }
+}
+
+#[tokio::test]
+async fn presence_is_never_made_older() {
+    for test in stores().await {
+        let all = some_devices(&test.store, 2).await;
+        let now = test.store.clock().now();
+        let earlier = now - TimeDelta::milliseconds(1500);
+        for times in [
+            vec![(all[0], earlier), (all[1], now)],
+            vec![(all[1], earlier), (all[0], now), (all[0], earlier)],
+            vec![],
+        ] {
+            let mut tx = test.store.begin().await.unwrap();
+            presence::seen(&mut tx, &times).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+        let mut read = session(&test.store).await;
+        for device in all {
+            assert_eq!(
+                presence::last_seen(&mut read, device).await.unwrap(),
+                Some(now)
+            );
+            let shown = devices::get(&mut read, device).await.unwrap().unwrap();
+            assert_eq!(shown.last_seen_at, Some(now));
+        }
+    }
+}
+
+#[tokio::test]
+async fn logs_are_listed_latest_first_and_deleted_when_they_are_old() {
+    let clock = Clock::manual(Utc::now());
+    for test in windlass_testkit::stores_with(clock.clone()).await {
+        let device = some_devices(&test.store, 1).await[0];
+        for message in ["one", "two", "three"] {
+            let mut tx = test.store.begin().await.unwrap();
+            let log = logs::NewLog {
+                logged_at: tx.now(),
+                level: "info".to_owned(),
+                message: message.to_owned(),
+                service_name: Some("web".to_owned()),
+                container_id: None,
+                is_stderr: false,
+                source: Some(json!({"type": "container"})),
+            };
+            logs::insert(&mut tx, device, &[log]).await.unwrap();
+            tx.commit().await.unwrap();
+            clock.advance(TimeDelta::hours(1));
+        }
+        let mut tx = test.store.begin().await.unwrap();
+        let page = logs::list(&mut tx, device, None, 2).await.unwrap();
+        let texts: Vec<_> = page.iter().map(|log| log.message.as_str()).collect();
+        assert_eq!(texts, ["three", "two"]);
+        let rest = logs::list(&mut tx, device, Some(page[1].id), 2)
+            .await
+            .unwrap();
+        assert_eq!(rest.len(), 1);
+        assert_eq!(rest[0].source, Some(json!({"type": "container"})));
+        let old = tx.now() - TimeDelta::minutes(90);
+        assert_eq!(logs::delete_before(&mut tx, old, 1).await.unwrap(), 1);
+        assert_eq!(logs::delete_before(&mut tx, old, 9).await.unwrap(), 1);
+        assert_eq!(logs::list(&mut tx, device, None, 9).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_programs_that_start_at_once_one_makes_the_first_operator_key() {
+    for test in stores().await {
+        let mut racers = tokio::task::JoinSet::new();
+        for n in 0..8_u8 {
+            let store = test.store.clone();
+            racers.spawn(async move {
+                let mut tx = store.begin().await.unwrap();
+                let made = api_keys::create_first(&mut tx, Uuid::now_v7(), "admin", &[n])
+                    .await
+                    .unwrap();
+                tx.commit().await.unwrap();
+                made.then_some(n)
+            });
+        }
+        let made: Vec<u8> = racers.join_all().await.into_iter().flatten().collect();
+        assert_eq!(made.len(), 1);
+        let mut read = session(&test.store).await;
+        let name = api_keys::find(&mut read, &made).await.unwrap();
+        assert_eq!(name.as_deref(), Some("admin"));
+        assert_eq!(api_keys::find(&mut read, &[200]).await.unwrap(), None);
+    }
+}
