@@ -177,15 +177,18 @@ CREATE TABLE image_versions (
     resolve_attempts BIGINT NOT NULL DEFAULT 0,
     resolve_error    TEXT,
     next_resolve_at  TIMESTAMPTZ,
+    -- When the planner decided about it; none while it is still to be planned.
+    planned_at       TIMESTAMPTZ,
     CHECK (digest IS NULL OR next_resolve_at IS NULL)
 );
 -- One version of a tag is the present one.
 CREATE UNIQUE INDEX image_versions_present ON image_versions (repository, tag) WHERE replaced_at IS NULL;
 CREATE INDEX image_versions_unresolved ON image_versions (next_resolve_at) WHERE next_resolve_at IS NOT NULL;
+CREATE INDEX image_versions_open ON image_versions (id) WHERE planned_at IS NULL;
 CREATE INDEX image_versions_digest ON image_versions (repository, tag, digest);
 CREATE INDEX image_versions_delivery ON image_versions (delivery_id) WHERE delivery_id IS NOT NULL;
 
--- What the planner made of each version. A version without a row is still to be planned.
+-- What the planner made of each version.
 CREATE TABLE image_plans (
     image_version_id UUID PRIMARY KEY REFERENCES image_versions (id),
     decision         TEXT NOT NULL CHECK (decision IN ('rollout', 'no_policy', 'no_devices', 'quarantined', 'replaced')),
@@ -253,6 +256,8 @@ CREATE TABLE image_rollouts (
     current_batch    BIGINT NOT NULL DEFAULT 0 CHECK (current_batch >= 0 AND current_batch <= batch_count),
     batch_count      BIGINT NOT NULL CHECK (batch_count >= 1),
     next_batch_at    TIMESTAMPTZ,
+    -- Verdicts up to here do not count against the failure budget: a person resumed in spite of them.
+    failures_from    TIMESTAMPTZ,
     total_devices    BIGINT NOT NULL CHECK (total_devices >= 0),
     version          BIGINT NOT NULL DEFAULT 1,
     correlation_id   UUID NOT NULL,

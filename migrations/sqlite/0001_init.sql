@@ -177,15 +177,18 @@ CREATE TABLE image_versions (
     resolve_attempts INTEGER NOT NULL DEFAULT 0,
     resolve_error    TEXT,
     next_resolve_at  TEXT,
+    -- When the planner decided about it; none while it is still to be planned.
+    planned_at       TEXT,
     CHECK (digest IS NULL OR next_resolve_at IS NULL)
 ) STRICT;
 -- One version of a tag is the present one.
 CREATE UNIQUE INDEX image_versions_present ON image_versions (repository, tag) WHERE replaced_at IS NULL;
 CREATE INDEX image_versions_unresolved ON image_versions (next_resolve_at) WHERE next_resolve_at IS NOT NULL;
+CREATE INDEX image_versions_open ON image_versions (id) WHERE planned_at IS NULL;
 CREATE INDEX image_versions_digest ON image_versions (repository, tag, digest);
 CREATE INDEX image_versions_delivery ON image_versions (delivery_id) WHERE delivery_id IS NOT NULL;
 
--- What the planner made of each version. A version without a row is still to be planned.
+-- What the planner made of each version.
 CREATE TABLE image_plans (
     image_version_id BLOB PRIMARY KEY REFERENCES image_versions (id),
     decision         TEXT NOT NULL CHECK (decision IN ('rollout', 'no_policy', 'no_devices', 'quarantined', 'replaced')),
@@ -253,6 +256,8 @@ CREATE TABLE image_rollouts (
     current_batch    INTEGER NOT NULL DEFAULT 0 CHECK (current_batch >= 0 AND current_batch <= batch_count),
     batch_count      INTEGER NOT NULL CHECK (batch_count >= 1),
     next_batch_at    TEXT,
+    -- Verdicts up to here do not count against the failure budget: a person resumed in spite of them.
+    failures_from    TEXT,
     total_devices    INTEGER NOT NULL CHECK (total_devices >= 0),
     version          INTEGER NOT NULL DEFAULT 1,
     correlation_id   BLOB NOT NULL,

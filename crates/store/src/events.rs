@@ -1,5 +1,6 @@
 //! The event log: appending, and reading without holes. See docs/adr/0002-event-log.md.
 
+use crate::build::Build;
 use crate::db::{Session, placeholders};
 use crate::error::{Result, parse};
 use crate::store::{Kind, Store};
@@ -117,6 +118,63 @@ pub async fn append_all(session: &mut Session, events: Vec<NewEvent>) -> Result<
         }
     }
     Ok(places)
+}
+
+/// Appends the same event for each row (device_uuid, version) of a query, with that device and
+/// version filled in: one statement however many devices there are. Returns how many were appended.
+///
+/// # Errors
+/// Whatever the database says.
+pub(crate) async fn append_each(
+    session: &mut Session,
+    event: &NewEvent,
+    devices: impl FnOnce(&mut Build),
+) -> Result<u64> {
+    let now = session.now();
+    let mut sql = Build::new(session.kind());
+    sql.text(
+        "INSERT INTO events (type, rollout_id, device_uuid, subject, version, data, actor, \
+         occurred_at, correlation_id, causation_tx, causation_seq) SELECT ",
+    )
+    .value(event.kind.as_str())
+    .text(", ")
+    .value(event.rollout_id.map(|id| id.0))
+    .text(", q.device_uuid, ")
+    .value(event.subject.clone())
+    .text(", q.version, ")
+    .value(event.data.clone())
+    .text(", ")
+    .value(event.actor.as_str())
+    .text(", ")
+    .value(now)
+    .text(", ")
+    .value(event.correlation_id.map(|id| id.0))
+    .text(", ")
+    .value(event.causation.map(|cursor| cursor.tx))
+    .text(", ")
+    .value(event.causation.map(|cursor| cursor.seq))
+    .text(" FROM (");
+    devices(&mut sql);
+    sql.text(") q RETURNING tx, seq, device_uuid, version");
+    let mut made: Vec<(i64, i64, Uuid, Option<i64>)> = sql.on(session).all().await?;
+    made.sort_unstable();
+    session.appended.reserve(made.len());
+    for (tx, seq, device, version) in &made {
+        session.appended.push(Event {
+            id: Cursor { tx: *tx, seq: *seq },
+            kind: event.kind,
+            occurred_at: now,
+            rollout_id: event.rollout_id,
+            device_uuid: Some(DeviceId(*device)),
+            subject: event.subject.clone(),
+            version: *version,
+            data: event.data.clone(),
+            actor: event.actor.clone(),
+            correlation_id: event.correlation_id,
+            causation: event.causation,
+        });
+    }
+    Ok(made.len() as u64)
 }
 
 /// Up to `limit` settled events after a place, in the order of the log. No event that commits later

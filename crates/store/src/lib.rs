@@ -11,6 +11,7 @@
 //! appended, for publishing after the commit.
 
 pub mod api_keys;
+mod build;
 mod clock;
 pub mod commands;
 mod db;

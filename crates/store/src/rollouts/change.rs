@@ -1,0 +1,101 @@
+//! Moving rollouts on.
+
+use super::{COLUMNS, Row};
+use crate::db::Session;
+use crate::error::Result;
+use windlass_types::ids::{PolicyId, RolloutId};
+use windlass_types::image::Repository;
+use windlass_types::rollout::{Rollout, SkipReason};
+
+/// Writes where a rollout stands, if its version is still the one it was read with. Returns false
+/// where it has moved on: then the whole transaction is to be given up.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn save(session: &mut Session, rollout: &Rollout) -> Result<bool> {
+    let saved = session
+        .sql(
+            "UPDATE image_rollouts SET status = $1, status_reason = $2, status_detail = $3, \
+             current_batch = $4, next_batch_at = $5, started_at = $6, finished_at = $7, \
+             version = version + 1 WHERE id = $8 AND version = $9",
+        )
+        .bind(rollout.status.as_str())
+        .bind(rollout.status_reason.map(|reason| reason.as_str()))
+        .bind(rollout.status_detail.clone())
+        .bind(rollout.current_batch)
+        .bind(rollout.next_batch_at)
+        .bind(rollout.started_at)
+        .bind(rollout.finished_at)
+        .bind(rollout.id.0)
+        .bind(rollout.version)
+        .execute()
+        .await?;
+    Ok(saved == 1)
+}
+
+/// Lets the failure budget count only verdicts after this moment: a person resumed the rollout in
+/// spite of those before.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn restart_failure_count(session: &mut Session, id: RolloutId) -> Result<()> {
+    let now = session.now();
+    session
+        .sql("UPDATE image_rollouts SET failures_from = $1 WHERE id = $2")
+        .bind(now)
+        .bind(id.0)
+        .execute()
+        .await?;
+    Ok(())
+}
+
+/// Skips the devices of a rollout whose turn has not come. Returns how many.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn skip_pending(session: &mut Session, id: RolloutId, reason: SkipReason) -> Result<u64> {
+    let now = session.now();
+    session
+        .sql(
+            "UPDATE device_rollout_status SET status = 'skipped', reason = $1, updated_at = $2 \
+             WHERE rollout_id = $3 AND status = 'pending'",
+        )
+        .bind(reason.as_str())
+        .bind(now)
+        .bind(id.0)
+        .execute()
+        .await
+}
+
+/// Ends the active rollout of a policy and repository because a newer version came, and skips its
+/// devices whose turn has not come; those on their way go on being judged. Returns the rollout as it
+/// is now, where there was one.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn supersede(
+    session: &mut Session,
+    policy: PolicyId,
+    repository: &Repository,
+    detail: &str,
+) -> Result<Option<Rollout>> {
+    let now = session.now();
+    let row: Option<Row> = session
+        .built(format!(
+            "UPDATE image_rollouts SET status = 'superseded', status_reason = 'newer_version', \
+             status_detail = $1, next_batch_at = NULL, finished_at = $2, version = version + 1 \
+             WHERE policy_id = $3 AND repository = $4 AND status IN \
+             ('pending', 'awaiting_approval', 'scheduled', 'in_progress', 'paused') \
+             RETURNING {COLUMNS}"
+        ))
+        .bind(detail.to_owned())
+        .bind(now)
+        .bind(policy.0)
+        .bind(repository.to_string())
+        .optional()
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let rollout = Rollout::try_from(row)?;
+    skip_pending(session, rollout.id, SkipReason::RolloutEnded).await?;
+    Ok(Some(rollout))
+}

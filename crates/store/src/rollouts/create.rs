@@ -1,0 +1,130 @@
+//! Making a rollout with its devices.
+
+use super::Scope;
+use crate::build::Build;
+use crate::db::Session;
+use crate::error::Result;
+use sqlx::types::Json;
+use uuid::Uuid;
+use windlass_types::ids::{
+    CorrelationId, DeliveryId, ImageVersionId, PolicyId, RolloutId, TriggerId,
+};
+use windlass_types::policy::{RolloutRule, TagRule};
+use windlass_types::rollout::RolloutStatus;
+
+/// A rollout to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewRollout {
+    /// Its id.
+    pub id: RolloutId,
+    /// The policy it follows.
+    pub policy: Option<PolicyId>,
+    /// The delivery that caused it.
+    pub delivery: Option<DeliveryId>,
+    /// The pushed version that caused it.
+    pub version: Option<ImageVersionId>,
+    /// The trigger that caused it.
+    pub trigger: Option<TriggerId>,
+    /// The tag it ships.
+    pub tag: Option<String>,
+    /// Its devices, repository and digest.
+    pub scope: Scope,
+    /// How it runs.
+    pub rule: RolloutRule,
+    /// Which services of the repository it moves.
+    pub tag_rule: TagRule,
+    /// What its order was drawn from.
+    pub seed: i64,
+    /// Where it stands first.
+    pub status: RolloutStatus,
+    /// How many eligible devices are in the batches up to each one. Not empty.
+    pub bounds: Vec<i64>,
+    /// What ties its events together.
+    pub correlation: CorrelationId,
+    /// Who made it.
+    pub created_by: String,
+}
+
+/// Makes a rollout and its devices' rows: one statement for the rollout, one for all devices. Skipped
+/// devices are shown in the last batch, so that they do not fill up the first. Returns how many
+/// devices are in it. The scope is read once for the bounds and once here, so the transaction must
+/// be a snapshot ([`crate::Store::begin_snapshot`]).
+///
+/// # Errors
+/// A unique violation where another rollout of the same policy and repository is active, or the
+/// same version or trigger has its rollout already.
+pub async fn create(session: &mut Session, rollout: &NewRollout) -> Result<i64> {
+    let now = session.now();
+    let batches = i64::try_from(rollout.bounds.len()).unwrap_or(i64::MAX);
+    session
+        .sql(
+            "INSERT INTO image_rollouts (id, policy_id, delivery_id, image_version_id, trigger_id, \
+             repository, tag, digest, strategy, rule, filters, tag_rule, seed, status, batch_count, \
+             total_devices, correlation_id, created_by, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, $16, $17, \
+             $18)",
+        )
+        .bind(rollout.id.0)
+        .bind(rollout.policy.map(|id| id.0))
+        .bind(rollout.delivery.map(|id| id.0))
+        .bind(rollout.version.map(|id| id.0))
+        .bind(rollout.trigger.map(|id| id.0))
+        .bind(rollout.scope.repository.to_string())
+        .bind(rollout.tag.clone())
+        .bind(rollout.scope.digest.as_ref().map(ToString::to_string))
+        .bind(rollout.rule.strategy.as_str())
+        .bind(Json(rollout.rule.clone()))
+        .bind(Json(rollout.scope.filters.clone()))
+        .bind(Json(rollout.tag_rule.clone()))
+        .bind(rollout.seed)
+        .bind(rollout.status.as_str())
+        .bind(batches)
+        .bind(rollout.correlation.0)
+        .bind(rollout.created_by.clone())
+        .bind(now)
+        .execute()
+        .await?;
+    if rollout.scope.moved.is_empty() {
+        return Ok(0);
+    }
+    let devices = insert_devices(session, rollout.id.0, rollout, batches).await?;
+    let devices = i64::try_from(devices).unwrap_or(i64::MAX);
+    session
+        .sql("UPDATE image_rollouts SET total_devices = $1 WHERE id = $2")
+        .bind(devices)
+        .bind(rollout.id.0)
+        .execute()
+        .await?;
+    Ok(devices)
+}
+
+async fn insert_devices(
+    session: &mut Session,
+    id: Uuid,
+    rollout: &NewRollout,
+    batches: i64,
+) -> Result<u64> {
+    let now = session.now();
+    let mut sql = Build::new(session.kind());
+    sql.text(
+        "INSERT INTO device_rollout_status \
+         (rollout_id, device_uuid, batch, status, reason, updated_at) SELECT ",
+    )
+    .value(id)
+    .text(", y.uuid, CASE WHEN y.reason IS NOT NULL THEN ")
+    .value(batches);
+    for (batch, bound) in (1_i64..).zip(&rollout.bounds) {
+        sql.text(" WHEN y.place <= ")
+            .value(*bound)
+            .text(" THEN ")
+            .value(batch);
+    }
+    sql.text(" ELSE ")
+        .value(batches)
+        .text(" END, CASE WHEN y.reason IS NULL THEN 'pending' ELSE 'skipped' END, y.reason, ")
+        .value(now)
+        .text(" FROM (");
+    rollout.scope.query(&mut sql);
+    sql.text(") y");
+    sql.on(session).execute().await
+}

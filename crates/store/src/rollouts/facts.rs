@@ -1,0 +1,203 @@
+//! What a decision about a rollout rests on.
+
+use crate::db::Session;
+use crate::error::{Result, parse};
+use crate::{commands, quarantine};
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+use windlass_types::ids::RolloutId;
+use windlass_types::rollout::{BatchProgress, Command, DeviceStatus, Rollout};
+
+/// Everything the next step of a rollout depends on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// The rollout.
+    pub rollout: Rollout,
+    /// Its batches, first to last.
+    pub batches: Vec<BatchProgress>,
+    /// What counts against its failure budget.
+    pub failures: FailureCount,
+    /// Commands nobody has carried out yet, oldest first.
+    pub commands: Vec<Command>,
+    /// Whether its digest is in quarantine.
+    pub quarantined: bool,
+    /// Until when the devices on their way are judged at the latest.
+    pub devices_until: Option<DateTime<Utc>>,
+}
+
+/// The verdicts that count against a rollout's failure budget: all of them, or those since a person
+/// last resumed it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FailureCount {
+    /// Attempted devices by batch; only `batch`, `attempted` and `attempted_failed` are set.
+    pub batches: Vec<BatchProgress>,
+    /// Whether the latest verdicts are failures, newest first: as many as the rule needs.
+    pub latest_failed: Vec<bool>,
+}
+
+/// Rollouts that may have something to do now, oldest first, and nothing else: those with a command
+/// to be carried out, those to be begun, and running ones whose next batch is due, whose present
+/// batch has nobody on the way, or whose digest went into quarantine. A batch that runs costs an
+/// index look-up, however large it is.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn moving(session: &mut Session) -> Result<Vec<RolloutId>> {
+    let now = session.now();
+    let rows: Vec<(Uuid,)> = session
+        .sql(
+            "SELECT r.id FROM image_rollouts r WHERE r.finished_at IS NULL AND (\
+               r.status = 'pending' \
+               OR (r.status = 'in_progress' AND (\
+                 EXISTS (SELECT 1 FROM quarantined_digests q WHERE q.digest = r.digest) \
+                 OR r.next_batch_at <= $1 \
+                 OR (r.next_batch_at IS NULL AND NOT EXISTS (\
+                   SELECT 1 FROM device_rollout_status d \
+                   WHERE d.rollout_id = r.id AND d.batch = r.current_batch \
+                   AND d.status IN ('pending', 'scheduled', 'updating', 'verifying')))))) \
+             UNION \
+             SELECT c.rollout_id FROM rollout_commands c WHERE c.settled_at IS NULL \
+               AND c.kind IN ('pause', 'resume', 'cancel', 'approve') \
+             ORDER BY 1",
+        )
+        .bind(now)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(id,)| RolloutId(id)).collect())
+}
+
+/// When the next batch of any rollout is due that is not due yet.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn next_due(session: &mut Session) -> Result<Option<DateTime<Utc>>> {
+    let now = session.now();
+    let (due,): (Option<DateTime<Utc>>,) = session
+        .sql(
+            "SELECT MIN(next_batch_at) FROM image_rollouts \
+             WHERE status = 'in_progress' AND finished_at IS NULL AND next_batch_at > $1",
+        )
+        .bind(now)
+        .one()
+        .await?;
+    Ok(due)
+}
+
+/// What the next step of a rollout depends on; none where there is no such rollout.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn facts(session: &mut Session, id: RolloutId) -> Result<Option<Facts>> {
+    let Some(rollout) = super::get(session, id).await? else {
+        return Ok(None);
+    };
+    let quarantined = match &rollout.digest {
+        Some(digest) => quarantine::contains(session, digest).await?,
+        None => false,
+    };
+    let (devices_until,): (Option<DateTime<Utc>>,) = session
+        .sql(
+            "SELECT MAX(deadline_at) FROM device_rollout_status WHERE rollout_id = $1 \
+             AND batch <= $2 AND status IN ('scheduled', 'updating', 'verifying')",
+        )
+        .bind(id.0)
+        .bind(rollout.current_batch)
+        .one()
+        .await?;
+    Ok(Some(Facts {
+        batches: progress(session, id).await?,
+        failures: failure_count(session, &rollout).await?,
+        commands: commands::pending(session, id).await?,
+        quarantined,
+        devices_until,
+        rollout,
+    }))
+}
+
+/// How the batches of a rollout stand, first to last.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn progress(session: &mut Session, id: RolloutId) -> Result<Vec<BatchProgress>> {
+    let rows: Vec<(i64, String, Option<String>, i64)> = session
+        .sql(
+            "SELECT batch, status, verdict, COUNT(*) FROM device_rollout_status \
+             WHERE rollout_id = $1 GROUP BY batch, status, verdict ORDER BY batch",
+        )
+        .bind(id.0)
+        .all()
+        .await?;
+    let mut batches: BTreeMap<i64, BatchProgress> = BTreeMap::new();
+    for (number, status, verdict, devices) in rows {
+        let batch = batches.entry(number).or_insert_with(|| BatchProgress {
+            batch: number,
+            ..BatchProgress::default()
+        });
+        let status: DeviceStatus = parse("device_rollout_status.status", &status)?;
+        batch.add(status, devices);
+        count(batch, verdict.as_deref(), devices);
+    }
+    Ok(batches.into_values().collect())
+}
+
+fn count(batch: &mut BatchProgress, verdict: Option<&str>, devices: i64) {
+    if verdict.is_some() {
+        batch.attempted += devices;
+    }
+    if verdict == Some("failed") {
+        batch.attempted_failed += devices;
+    }
+}
+
+/// What counts against the failure budget of a rollout. Give this to `budget::exceeded`, not
+/// [`progress`]: a person who resumed a rollout took the failures up to then upon themselves.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn failure_count(session: &mut Session, rollout: &Rollout) -> Result<FailureCount> {
+    let from: Option<(Option<DateTime<Utc>>,)> = session
+        .sql("SELECT failures_from FROM image_rollouts WHERE id = $1")
+        .bind(rollout.id.0)
+        .optional()
+        .await?;
+    let from = from
+        .and_then(|(from,)| from)
+        .unwrap_or(DateTime::UNIX_EPOCH);
+    let rows: Vec<(i64, String, i64)> = session
+        .sql(
+            "SELECT batch, verdict, COUNT(*) FROM device_rollout_status \
+             WHERE rollout_id = $1 AND verdict IS NOT NULL AND judged_at > $2 \
+             GROUP BY batch, verdict ORDER BY batch",
+        )
+        .bind(rollout.id.0)
+        .bind(from)
+        .all()
+        .await?;
+    let mut batches: BTreeMap<i64, BatchProgress> = BTreeMap::new();
+    for (number, verdict, devices) in rows {
+        let batch = batches.entry(number).or_insert_with(|| BatchProgress {
+            batch: number,
+            ..BatchProgress::default()
+        });
+        count(batch, Some(&verdict), devices);
+    }
+    let latest: Vec<(String,)> = session
+        .sql(
+            "SELECT verdict FROM device_rollout_status WHERE rollout_id = $1 \
+             AND verdict IS NOT NULL AND judged_at > $2 \
+             ORDER BY judged_at DESC, device_uuid DESC LIMIT $3",
+        )
+        .bind(rollout.id.0)
+        .bind(from)
+        .bind(i64::from(rollout.rule.failure.max_consecutive_failures))
+        .all()
+        .await?;
+    Ok(FailureCount {
+        batches: batches.into_values().collect(),
+        latest_failed: latest
+            .iter()
+            .map(|(verdict,)| verdict == "failed")
+            .collect(),
+    })
+}
