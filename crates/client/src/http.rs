@@ -76,6 +76,13 @@ impl Client {
             .request(method, format!("{}/api/v1{path}", self.base))
     }
 
+    /// A request outside the API, without a key.
+    pub(crate) fn at_root(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http
+            .request(method, format!("{}{path}", self.base))
+            .timeout(ANSWER)
+    }
+
     /// A request with the operator's key.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.bare(method, path).timeout(ANSWER);

@@ -73,6 +73,17 @@ pub enum TriggerAnswer {
     Trigger(Box<Trigger>),
 }
 
+/// How a server stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Ready {
+    /// `ready`, or `degraded` where wake-ups do not arrive.
+    pub status: String,
+    /// `ok` or `unavailable`.
+    pub store: String,
+    /// `connected` or `disconnected`.
+    pub bus: String,
+}
+
 const NO_QUERY: [(&str, &str); 0] = [];
 
 impl Client {
@@ -371,6 +382,14 @@ impl Client {
     /// [`crate::Error`].
     pub async fn deliveries(&self, page: &PageQuery) -> Result<Page<Delivery>> {
         self.get("/webhooks/deliveries", page).await
+    }
+
+    /// Whether the server can do its job.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 503 where its store does not answer.
+    pub async fn ready(&self) -> Result<Ready> {
+        read(send(self.at_root(Method::GET, "/readyz")).await?).await
     }
 
     /// The OpenAPI document.
