@@ -145,6 +145,15 @@ impl Model {
                 );
                 continue;
             }
+            // An agent compares with what runs: the right image is left alone.
+            if let Some(container) = self.containers.get_mut(&key)
+                && container.image == image
+                && container.status == "running"
+            {
+                (container.phase, container.error) = ("running", None);
+                self.tried.insert(key, image);
+                continue;
+            }
             self.tried.remove(&key);
             let pull = self.jitter(self.behaviour.pace.pull);
             let start = self.jitter(self.behaviour.pace.start);
@@ -347,6 +356,18 @@ mod tests {
             run(&mut device, 10);
         }
         assert_eq!(device.started.len(), 1);
+    }
+
+    #[test]
+    fn a_target_taken_back_in_time_restarts_nothing() {
+        let mut device = model(Behaviour::healthy(Style::Existing));
+        device.take(1, &target("r/app:v1"));
+        run(&mut device, 10);
+        device.take(2, &target("r/app:v2"));
+        run(&mut device, 2);
+        device.take(3, &target("r/app:v1"));
+        run(&mut device, 10);
+        assert_eq!((device.started.len(), device.next_in()), (1, None));
     }
 
     #[test]
