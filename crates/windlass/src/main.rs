@@ -1,2 +1,5 @@
-//! Stub.
-fn main() {}
+//! The `windlass` program: see the library.
+
+fn main() -> std::process::ExitCode {
+    windlass::main()
+}

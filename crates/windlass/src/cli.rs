@@ -1,0 +1,356 @@
+//! The shape of the command line.
+
+use crate::exit::Failure;
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use std::path::PathBuf;
+use windlass_client::Client;
+use windlass_types::event::{Cursor, EventType};
+use windlass_types::ids::FleetId;
+use windlass_types::image::Digest;
+use windlass_types::policy::Strategy;
+use windlass_types::rollout::{DeviceStatus, RolloutStatus};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; of `rollouts watch`: the rollout completed
+  1  failed; of `rollouts watch`: the rollout ended or paused without completing
+  2  the command line or a file given on it is wrong
+  3  not found
+  4  refused: no permission, a conflict, or something the server does not accept
+  5  the server cannot be reached or is not ready
+
+Ids may be shortened to any beginning or end that only one of them has; `latest` is the newest
+rollout.";
+
+/// Rolls container images out to fleets of devices, in stages, and holds when something slips.
+#[derive(Debug, Parser)]
+#[command(name = "windlass", version, after_help = EXIT_CODES, propagate_version = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// Write JSON: one value, or one a line where it goes on.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where the commands go.
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// Address of the server.
+    #[arg(
+        long,
+        global = true,
+        env = "WINDLASS_URL",
+        default_value = "http://127.0.0.1:8080"
+    )]
+    pub(crate) url: String,
+    /// An operator's key.
+    #[arg(long, global = true, env = "WINDLASS_API_KEY", hide_env_values = true)]
+    pub(crate) api_key: Option<String>,
+}
+
+impl Server {
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::new(&self.url, self.api_key.clone())?)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the whole system in this process, on a SQLite file.
+    Up(Up),
+    /// Show what it does: 60 simulated devices, a good release, a bad one.
+    Demo(Demo),
+    /// How the server, its fleets and its rollouts stand.
+    Status,
+    /// Rollouts: list, show, watch, command.
+    Rollouts {
+        #[command(subcommand)]
+        command: Option<Rollouts>,
+    },
+    /// Devices: list, show, explain.
+    Devices {
+        #[command(subcommand)]
+        command: Option<Devices>,
+    },
+    /// Policies: list, show, apply, delete.
+    Policies {
+        #[command(subcommand)]
+        command: Option<Policies>,
+    },
+    /// Start a rollout by hand, or see what it would do.
+    Trigger(Trigger),
+    /// What happened.
+    Events(Events),
+    /// Digests that ship no more.
+    Quarantine {
+        #[command(subcommand)]
+        command: Option<Quarantine>,
+    },
+    /// Keys with which devices register.
+    Keys {
+        #[command(subcommand)]
+        command: Keys,
+    },
+    /// Print the settings in force, secrets masked.
+    CheckConfig(CheckConfig),
+    /// Print the completions of a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Where the database is kept.
+    #[arg(long, env = "WINDLASS_DATA", default_value = "windlass-data")]
+    pub(crate) data: PathBuf,
+    /// Address and port to listen on; port 0 takes a free one.
+    #[arg(long)]
+    pub(crate) listen: Option<String>,
+    /// A configuration file (TOML).
+    #[arg(long, env = "WINDLASS_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where to write the operator's key that the first start makes; it is written nowhere else.
+    #[arg(long)]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckConfig {
+    /// A configuration file (TOML).
+    #[arg(long, env = "WINDLASS_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Leave it running at the end, and print its address and key.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// How many devices, half of them in each of two fleets.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(12..=2000))]
+    pub(crate) devices: u32,
+    /// What the devices are drawn from: the same seed gives the same devices.
+    #[arg(long, default_value_t = 7)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Rollouts {
+    /// List rollouts, latest first.
+    List {
+        /// Only those that stand here.
+        #[arg(long)]
+        status: Option<RolloutStatus>,
+        /// Only those that have not ended.
+        #[arg(long)]
+        active: bool,
+        /// How many at most.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Show one with its batches and the devices that need a look.
+    Show {
+        /// The rollout.
+        id: String,
+        /// List its devices that stand here instead.
+        #[arg(long)]
+        devices: Option<DeviceStatus>,
+    },
+    /// Follow one until it ends or pauses.
+    Watch {
+        /// The rollout.
+        id: String,
+        /// Go on through pauses.
+        #[arg(long)]
+        through_pauses: bool,
+        /// Give up after so many seconds (exit code 1).
+        #[arg(long)]
+        timeout: Option<u64>,
+    },
+    /// Admit no more devices.
+    Pause(OnRollout),
+    /// Go on.
+    Resume(OnRollout),
+    /// Let a waiting one begin.
+    Approve(OnRollout),
+    /// End it; devices keep what they have.
+    Cancel(OnRollout),
+    /// Put every device of it back on its last good image.
+    RollbackAll(OnRollout),
+    /// Put one device of it back on its last good image.
+    Rollback {
+        /// The rollout.
+        id: String,
+        /// The device.
+        device: String,
+        /// Why; it lands in the audit trail.
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OnRollout {
+    /// The rollout.
+    pub(crate) id: String,
+    /// Why; it lands in the audit trail.
+    #[arg(long)]
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Devices {
+    /// List devices.
+    List {
+        /// Only those of this fleet.
+        #[arg(long)]
+        fleet: Option<FleetId>,
+        /// Only those with this tag, `key=value`.
+        #[arg(long)]
+        tag: Option<String>,
+        /// How many at most.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Show one: what it is to run and what it runs.
+    Show {
+        /// The device: uuid or name.
+        device: String,
+    },
+    /// Explain why it runs what it runs, or does not move.
+    Why {
+        /// The device: uuid or name.
+        device: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policies {
+    /// List policies, the one that decides first on top.
+    List,
+    /// Show one as a file that `apply` takes.
+    Show {
+        /// The policy: name or id.
+        policy: String,
+    },
+    /// Make or change policies by name, from files.
+    Apply {
+        /// TOML (one policy, or several as `[[policy]]`) or JSON (one, or an array); `-` is standard
+        /// input.
+        #[arg(short, long, required = true)]
+        file: Vec<PathBuf>,
+    },
+    /// Delete one.
+    Delete {
+        /// The policy: name or id.
+        policy: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Trigger {
+    /// `repository:tag`, `repository@sha256:…` or both.
+    pub(crate) image: String,
+    /// Only devices of this fleet; may be given several times.
+    #[arg(long)]
+    pub(crate) fleet: Vec<FleetId>,
+    /// Only devices with this tag, `key=value`; may be given several times.
+    #[arg(long, value_parser = crate::trigger::pair)]
+    pub(crate) tag: Vec<(String, String)>,
+    /// Only this device; may be given several times.
+    #[arg(long)]
+    pub(crate) device: Vec<String>,
+    /// How it goes to its devices: auto or staged.
+    #[arg(long)]
+    pub(crate) strategy: Option<Strategy>,
+    /// Cumulative sizes of the batches: `10%,50%,100%`, or counts such as `1,5,100%`.
+    #[arg(long, value_delimiter = ',', value_parser = crate::trigger::batch)]
+    pub(crate) batches: Option<Vec<windlass_types::policy::BatchSize>>,
+    /// Seconds between the end of a batch and the start of the next.
+    #[arg(long)]
+    pub(crate) delay: Option<u32>,
+    /// Why; it lands in the audit trail.
+    #[arg(long, default_value = "triggered from the command line")]
+    pub(crate) reason: String,
+    /// Only say what would be done.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Follow the rollout, as `rollouts watch` does.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Events {
+    /// Go on as events happen.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// After this place in the log; from the beginning where not given, or from now on with
+    /// `--follow`.
+    #[arg(long)]
+    pub(crate) after: Option<Cursor>,
+    /// Only this type; may be given several times.
+    #[arg(long = "type")]
+    pub(crate) types: Vec<EventType>,
+    /// Only those of this rollout.
+    #[arg(long)]
+    pub(crate) rollout: Option<String>,
+    /// Only those of this device: uuid or name.
+    #[arg(long)]
+    pub(crate) device: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Quarantine {
+    /// List digests in quarantine, with why.
+    List,
+    /// Let a digest be shipped again.
+    Lift {
+        /// The digest.
+        digest: Digest,
+        /// Why; it lands in the audit trail.
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Make a key with which devices register; it is shown once.
+    CreateProvisioning {
+        /// The fleet its devices join; made where it does not exist.
+        #[arg(long)]
+        fleet: FleetId,
+        /// How many devices it may register.
+        #[arg(long, default_value_t = 100)]
+        max_devices: i64,
+        /// How long it is valid.
+        #[arg(long, default_value_t = 365)]
+        expires_in_days: i64,
+        /// For people.
+        #[arg(long, default_value = "")]
+        description: String,
+    },
+    /// Make a provisioning key useless; its devices stay.
+    RevokeProvisioning {
+        /// The key's id.
+        id: uuid::Uuid,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+}
