@@ -14,6 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use windlass_types::observation::{Observation, ServiceObservation};
 use windlass_types::report::Report;
 
+pub(crate) use containers::ABSENT;
 pub use order::Kind;
 
 /// How many services of a device are kept at most. Devices run a handful; the bound keeps a device

@@ -1,1 +1,292 @@
 //! Whether a device is healthy, failed or unreachable on its new image.
+//!
+//! A verdict needs evidence (docs/adr/0007-verdicts.md): success is the wanted image running through
+//! a stable window with the device seen after it, failure a definite sign, silence neither.
+
+mod evidence;
+mod service;
+
+#[cfg(test)]
+mod tests;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+use service::Finding;
+use windlass_types::event::EventType;
+use windlass_types::observation::{Observation, ServiceObservation};
+use windlass_types::policy::HealthRule;
+use windlass_types::rollout::DeviceStatus;
+
+pub use evidence::Steps;
+
+/// A service that a rollout moves on a device.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wanted {
+    /// The app.
+    pub app_id: i64,
+    /// The service.
+    pub service_id: i64,
+    /// The image in the device's target.
+    pub image: String,
+    /// Whether the target wants it running; a stopped service has nothing to prove.
+    pub runs: bool,
+}
+
+/// All that a verdict rests on.
+#[derive(Debug, Clone)]
+pub struct Facts<'a> {
+    /// Where the device stands in the rollout.
+    pub status: DeviceStatus,
+    /// Since when it stands there or was last judged: what an unreachable device must be seen after.
+    pub since: DateTime<Utc>,
+    /// When it was admitted.
+    pub admitted_at: DateTime<Utc>,
+    /// Until when it must run the image.
+    pub deadline_at: DateTime<Utc>,
+    /// The target version that gave it the image.
+    pub target_version: i64,
+    /// The services it must run.
+    pub wanted: &'a [Wanted],
+    /// What its reports said.
+    pub observation: Option<&'a Observation>,
+    /// When it polled or reported last, to the resolution at which that is kept.
+    pub last_seen_at: Option<DateTime<Utc>>,
+    /// The steps that were told already.
+    pub steps: Steps,
+}
+
+/// Why a device stands where it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The updated container was restarted too often.
+    CrashLoop,
+    /// The agent says that the update failed.
+    UpdateError,
+    /// Another image runs past the deadline.
+    WrongImage,
+    /// The service is missing past the deadline.
+    Absent,
+    /// The container does not run past the deadline.
+    NotRunning,
+    /// Its probes fail past the deadline.
+    Unhealthy,
+    /// It ran, but never long enough without a restart.
+    Unstable,
+    /// The device polls, but has reported nothing since it was admitted.
+    NoReport,
+    /// The device has not been seen for long.
+    Silent,
+}
+
+impl Reason {
+    /// As stored and shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CrashLoop => "crash_loop",
+            Self::UpdateError => "update_error",
+            Self::WrongImage => "wrong_image",
+            Self::Absent => "absent",
+            Self::NotRunning => "not_running",
+            Self::Unhealthy => "unhealthy",
+            Self::Unstable => "unstable",
+            Self::NoReport => "no_report",
+            Self::Silent => "silent",
+        }
+    }
+}
+
+/// What is made of a device now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// Where it stands from now on: in flight, completed, failed or unreachable.
+    pub status: DeviceStatus,
+    /// Why, for failed and unreachable.
+    pub reason: Option<Reason>,
+    /// What this rests on, for people.
+    pub evidence: Value,
+    /// When to look again although nothing new came; after `now`. None once it is judged.
+    pub check_at: Option<DateTime<Utc>>,
+    /// The deadline from now on.
+    pub deadline_at: DateTime<Utc>,
+    /// What happened, in this order.
+    pub events: Vec<EventType>,
+}
+
+/// Judges a device that is in flight or unreachable. `None` for one that has been judged, has not
+/// been admitted, or is unreachable and has not been seen since.
+#[must_use]
+pub fn judge(facts: &Facts<'_>, rule: &HealthRule, now: DateTime<Utc>) -> Option<Judgement> {
+    match facts.status {
+        DeviceStatus::Scheduled | DeviceStatus::Updating | DeviceStatus::Verifying => {
+            Some(judge_in_flight(facts, rule, now))
+        }
+        DeviceStatus::Unreachable => {
+            // It is back: it goes on with the time it would have had.
+            let back = facts.seen()?;
+            let silence = seconds(rule.unreachable_after_seconds);
+            (back > facts.since && now - back < silence).then(|| {
+                let resumed = Facts {
+                    status: DeviceStatus::Updating,
+                    deadline_at: now + seconds(rule.deadline_seconds),
+                    ..facts.clone()
+                };
+                judge_in_flight(&resumed, rule, now)
+            })
+        }
+        DeviceStatus::Pending
+        | DeviceStatus::Completed
+        | DeviceStatus::Failed
+        | DeviceStatus::Skipped
+        | DeviceStatus::RollingBack
+        | DeviceStatus::RolledBack
+        | DeviceStatus::RollbackFailed => None,
+    }
+}
+
+pub(crate) fn seconds(count: u32) -> TimeDelta {
+    TimeDelta::seconds(i64::from(count))
+}
+
+/// How long to wait before asking again whether a device was seen: polls append no events. In
+/// proportion to the window, between a second and a quarter of a minute.
+fn recheck(rule: &HealthRule) -> TimeDelta {
+    TimeDelta::seconds(i64::from((rule.stable_window_seconds / 4).clamp(1, 15)))
+}
+
+impl Facts<'_> {
+    /// When the device was seen last, by poll or report.
+    fn seen(&self) -> Option<DateTime<Utc>> {
+        self.last_seen_at
+            .max(self.observation.and_then(|o| o.last_report_at))
+    }
+
+    /// Whether a report came since it was admitted.
+    fn has_reported(&self) -> bool {
+        self.observation
+            .and_then(|o| o.last_report_at)
+            .is_some_and(|at| at >= self.admitted_at)
+    }
+
+    /// Whether it has received the target that names the image.
+    fn has_received(&self) -> bool {
+        self.observation
+            .and_then(|o| o.version_received)
+            .is_some_and(|version| version >= self.target_version)
+    }
+
+    fn service(&self, wanted: &Wanted) -> Option<&ServiceObservation> {
+        self.observation?
+            .services
+            .iter()
+            .find(|s| s.app_id == wanted.app_id && s.service_id == wanted.service_id)
+    }
+}
+
+/// The end of the wait that a device is in.
+enum Outcome {
+    Healthy,
+    Failed(Reason),
+    Unreachable,
+    /// Not yet; look again then.
+    Wait(DateTime<Utc>),
+}
+
+fn judge_in_flight(facts: &Facts<'_>, rule: &HealthRule, now: DateTime<Utc>) -> Judgement {
+    let findings: Vec<Finding> = facts
+        .wanted
+        .iter()
+        .map(|wanted| service::find(facts, wanted, rule))
+        .collect();
+    let outcome = outcome(facts, &findings, rule, now);
+    let all_run = facts.has_reported() && findings.iter().all(Finding::runs);
+    let moving = all_run || facts.has_received() || facts.steps_now().pulling;
+    let in_flight = match facts.status {
+        // A window that was opened stays open; what breaks it makes it begin anew.
+        DeviceStatus::Verifying => DeviceStatus::Verifying,
+        _ if all_run => DeviceStatus::Verifying,
+        DeviceStatus::Updating => DeviceStatus::Updating,
+        _ if moving => DeviceStatus::Updating,
+        _ => DeviceStatus::Scheduled,
+    };
+    let (status, reason, check_at) = match outcome {
+        Outcome::Healthy => (DeviceStatus::Completed, None, None),
+        Outcome::Failed(reason) => (DeviceStatus::Failed, Some(reason), None),
+        Outcome::Unreachable => (DeviceStatus::Unreachable, Some(Reason::Silent), None),
+        Outcome::Wait(at) => (in_flight, None, Some(at)),
+    };
+    let reached = Steps {
+        updating: moving,
+        verifying: all_run,
+        ..facts.steps_now()
+    };
+    let steps = facts.steps.and(reached);
+    let mut events = steps.since(facts.steps);
+    events.extend_from_slice(match status {
+        DeviceStatus::Completed => &[EventType::HealthCheckPassed, EventType::UpdateCompleted],
+        DeviceStatus::Failed => &[EventType::HealthCheckFailed, EventType::UpdateFailed],
+        DeviceStatus::Unreachable => &[EventType::DeviceUnreachable],
+        _ => &[],
+    });
+    Judgement {
+        status,
+        reason,
+        evidence: evidence::write(facts, &findings, status, reason, steps, now),
+        check_at,
+        deadline_at: facts.deadline_at,
+        events,
+    }
+}
+
+fn outcome(
+    facts: &Facts<'_>,
+    findings: &[Finding],
+    rule: &HealthRule,
+    now: DateTime<Utc>,
+) -> Outcome {
+    if let Some(reason) = findings.iter().filter_map(Finding::failed_at_once).min() {
+        return Outcome::Failed(reason);
+    }
+    let seen = facts.seen();
+    // The end of the latest window, where every service runs well.
+    let window_end = facts
+        .has_reported()
+        .then(|| {
+            findings
+                .iter()
+                .map(|finding| finding.well_since(facts))
+                .collect::<Option<Vec<_>>>()
+        })
+        .flatten()
+        .map(|since| {
+            since.into_iter().max().unwrap_or(facts.admitted_at)
+                + seconds(rule.stable_window_seconds)
+        });
+    if let Some(end) = window_end
+        && now >= end
+        && seen.is_some_and(|at| at >= end)
+    {
+        return Outcome::Healthy;
+    }
+    let silent_since = seen.map_or(facts.admitted_at, |at| at.max(facts.admitted_at));
+    // An unreachable device that came back is silent from then on.
+    let unreachable_at = silent_since + seconds(rule.unreachable_after_seconds);
+    if now >= unreachable_at {
+        return Outcome::Unreachable;
+    }
+    // A window that was opened in time may end after the deadline.
+    let opened_in_time =
+        window_end.filter(|end| *end - seconds(rule.stable_window_seconds) <= facts.deadline_at);
+    let until = opened_in_time.map_or(facts.deadline_at, |end| end.max(facts.deadline_at));
+    if opened_in_time.is_none() && now >= until && seen.is_some_and(|at| at >= until) {
+        let reason = if facts.has_reported() {
+            findings.iter().map(Finding::failed_at_deadline).min()
+        } else {
+            None
+        };
+        return Outcome::Failed(reason.unwrap_or(Reason::NoReport));
+    }
+    let due = window_end.map_or(until, |end| end.min(until));
+    let next = if due > now { due } else { now + recheck(rule) };
+    Outcome::Wait(next.min(unreachable_at))
+}

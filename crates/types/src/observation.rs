@@ -73,4 +73,7 @@ pub struct ServiceObservation {
     /// The agent's step, where it reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
+    /// Since when phase and error are what they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase_since: Option<DateTime<Utc>>,
 }

@@ -169,7 +169,19 @@ fn present(
         health: container.health.clone(),
         error: container.error.clone(),
         phase: container.phase.clone(),
+        phase_since: before
+            .filter(|b| {
+                b.phase == container.phase && kind_of(&b.error) == kind_of(&container.error)
+            })
+            .and_then(|b| b.phase_since)
+            .or(Some(at)),
     }
+}
+
+fn kind_of(error: &Option<ReportedError>) -> Option<(&str, &str)> {
+    error
+        .as_ref()
+        .map(|error| (error.kind.as_str(), error.message.as_str()))
 }
 
 fn absent(before: &ServiceObservation, at: DateTime<Utc>) -> ServiceObservation {
@@ -187,6 +199,7 @@ fn absent(before: &ServiceObservation, at: DateTime<Utc>) -> ServiceObservation 
         health: None,
         error: None,
         phase: None,
+        phase_since: None,
         ..before.clone()
     }
 }
