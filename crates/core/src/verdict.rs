@@ -5,6 +5,7 @@
 
 mod evidence;
 mod service;
+mod wanted;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use windlass_types::policy::HealthRule;
 use windlass_types::rollout::DeviceStatus;
 
 pub use evidence::Steps;
+pub use wanted::{Shipped, wanted_of};
 
 /// A service that a rollout moves on a device.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,9 +116,12 @@ pub struct Judgement {
 }
 
 /// Judges a device that is in flight or unreachable. `None` for one that has been judged, has not
-/// been admitted, or is unreachable and has not been seen since.
+/// been admitted, is unreachable and has not been seen since, or has no service to be judged by.
 #[must_use]
 pub fn judge(facts: &Facts<'_>, rule: &HealthRule, now: DateTime<Utc>) -> Option<Judgement> {
+    if facts.wanted.is_empty() {
+        return None;
+    }
     match facts.status {
         DeviceStatus::Scheduled | DeviceStatus::Updating | DeviceStatus::Verifying => {
             Some(judge_in_flight(facts, rule, now))

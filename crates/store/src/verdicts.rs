@@ -1,1 +1,10 @@
-//! Devices on their way, and the verdicts on them.
+//! Devices under update: claiming those that are to be judged, and writing verdicts.
+//!
+//! Rows are locked while they are judged, and each write is guarded by what was read, so that
+//! several replicas never judge a device twice.
+
+mod claim;
+mod write;
+
+pub use claim::{Changed, InFlight, Shipment, changed, due, of_devices, returned, shipments};
+pub use write::{LastGood, Verdict, Written, failed_images, last_good, write};

@@ -1,0 +1,310 @@
+//! Which devices are to be judged now, with all that is known of them.
+
+use crate::db::{Session, placeholders};
+use crate::error::{Result, parse};
+use crate::events;
+use crate::store::Kind;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::types::Json;
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+use windlass_types::event::{Cursor, EventType};
+use windlass_types::ids::{CorrelationId, DeviceId, RolloutId, StateId};
+use windlass_types::image::{Digest, ImageReference, Repository};
+use windlass_types::observation::Observation;
+use windlass_types::policy::{RolloutRule, TagRule};
+use windlass_types::rollout::{DeviceStatus, RolloutStatus};
+
+/// Parameters of one IN list at most.
+const CHUNK: usize = 1000;
+
+/// Devices whose state changed after a consumer's place in the event log.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// Where the consumer stood.
+    pub from: Cursor,
+    /// Where it stands once these are dealt with.
+    pub to: Cursor,
+    /// The devices.
+    pub devices: BTreeSet<DeviceId>,
+    /// Whether the log goes on after `to`.
+    pub more: bool,
+}
+
+/// Reads up to `limit` events of the log for a consumer and returns the devices that changed.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn changed(session: &mut Session, consumer: &str, limit: i64) -> Result<Changed> {
+    let from = events::cursor(session, consumer).await?;
+    let events = events::after(session, from, limit).await?;
+    let read = i64::try_from(events.len()).unwrap_or(i64::MAX);
+    Ok(Changed {
+        from,
+        to: events.last().map_or(from, |event| event.id),
+        devices: events
+            .iter()
+            .filter(|event| event.kind == EventType::StateChanged)
+            .filter_map(|event| event.device_uuid)
+            .collect(),
+        more: read >= limit,
+    })
+}
+
+/// A device in a rollout, with what a verdict needs.
+#[derive(Debug, Clone)]
+pub struct InFlight {
+    /// The rollout.
+    pub rollout: RolloutId,
+    /// The device.
+    pub device: DeviceId,
+    /// Where it stands.
+    pub status: DeviceStatus,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// When it was admitted.
+    pub admitted_at: DateTime<Utc>,
+    /// Until when it must be healthy or back.
+    pub deadline_at: DateTime<Utc>,
+    /// The target version that gave it the image.
+    pub target_version: i64,
+    /// The target version that puts it back.
+    pub rollback_version: Option<i64>,
+    /// Its state before.
+    pub old_state: Option<StateId>,
+    /// What was written down so far.
+    pub evidence: Option<Value>,
+    /// Its present state.
+    pub state: StateId,
+    /// Its present target version.
+    pub version: i64,
+    /// What its reports said.
+    pub observation: Option<Observation>,
+    /// When it polled or reported last.
+    pub last_seen_at: Option<DateTime<Utc>>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    rollout_id: Uuid,
+    device_uuid: Uuid,
+    status: String,
+    updated_at: DateTime<Utc>,
+    admitted_at: Option<DateTime<Utc>>,
+    deadline_at: Option<DateTime<Utc>>,
+    target_version: Option<i64>,
+    rollback_version: Option<i64>,
+    old_state_id: Option<Uuid>,
+    evidence: Option<Json<Value>>,
+    state_id: Uuid,
+    version: i64,
+    observation: Option<Json<Observation>>,
+    last_seen_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<Row> for InFlight {
+    type Error = crate::Error;
+    fn try_from(row: Row) -> Result<Self> {
+        let admitted_at = row.admitted_at.unwrap_or(row.updated_at);
+        Ok(Self {
+            rollout: RolloutId(row.rollout_id),
+            device: DeviceId(row.device_uuid),
+            status: parse("device_rollout_status.status", &row.status)?,
+            since: row.updated_at,
+            admitted_at,
+            deadline_at: row.deadline_at.unwrap_or(admitted_at),
+            target_version: row.target_version.unwrap_or_default(),
+            rollback_version: row.rollback_version,
+            old_state: row.old_state_id.map(StateId),
+            evidence: row.evidence.map(|json| json.0),
+            state: StateId(row.state_id),
+            version: row.version,
+            observation: row.observation.map(|json| json.0),
+            last_seen_at: row.last_seen_at,
+        })
+    }
+}
+
+const SELECT: &str = "SELECT d.rollout_id, d.device_uuid, d.status, d.updated_at, d.admitted_at, \
+    d.deadline_at, d.target_version, d.rollback_version, d.old_state_id, d.evidence, t.state_id, \
+    t.version, c.observation, p.last_seen_at \
+    FROM device_rollout_status d \
+    JOIN device_targets t ON t.device_uuid = d.device_uuid \
+    LEFT JOIN device_current_state c ON c.device_uuid = d.device_uuid \
+    LEFT JOIN device_presence p ON p.device_uuid = d.device_uuid";
+
+/// The statuses of a group of rows to be claimed.
+fn list(statuses: &[DeviceStatus]) -> String {
+    let quoted: Vec<String> = statuses.iter().map(|s| format!("'{s}'")).collect();
+    quoted.join(", ")
+}
+
+/// Locks rows until the transaction ends; on SQLite writers are alone anyway.
+fn lock(session: &Session, wait: bool) -> &'static str {
+    match (session.kind(), wait) {
+        (Kind::Sqlite, _) => "",
+        (Kind::Postgres, true) => " FOR UPDATE OF d",
+        (Kind::Postgres, false) => " FOR UPDATE OF d SKIP LOCKED",
+    }
+}
+
+/// The rows of these devices in these statuses, locked. Waits for rows that another replica has.
+///
+/// # Errors
+/// Whatever the database says; a deadlock is [`crate::Error::Conflict`].
+pub async fn of_devices(
+    session: &mut Session,
+    devices: &BTreeSet<DeviceId>,
+    statuses: &[DeviceStatus],
+) -> Result<Vec<InFlight>> {
+    let devices: Vec<DeviceId> = devices.iter().copied().collect();
+    let mut found = Vec::new();
+    for chunk in devices.chunks(CHUNK) {
+        let sql = format!(
+            "{SELECT} WHERE d.status IN ({}) AND d.device_uuid IN {} \
+             ORDER BY d.device_uuid, d.rollout_id{}",
+            list(statuses),
+            placeholders(session.kind(), 1, 1, chunk.len()),
+            lock(session, true)
+        );
+        let mut statement = session.built(sql);
+        for device in chunk {
+            statement = statement.bind(device.0);
+        }
+        let rows: Vec<Row> = statement.all().await?;
+        for row in rows {
+            found.push(row.try_into()?);
+        }
+    }
+    Ok(found)
+}
+
+/// Up to `limit` rows in these statuses whose time has come, the longest overdue first, locked.
+/// Rows that another replica has are passed over.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn due(
+    session: &mut Session,
+    statuses: &[DeviceStatus],
+    limit: i64,
+) -> Result<Vec<InFlight>> {
+    let now = session.now();
+    // The first condition is the index's own, word by word, so that SQLite takes it.
+    let sql = format!(
+        "{SELECT} WHERE d.status IN ('scheduled', 'updating', 'verifying', 'rolling_back') \
+         AND d.status IN ({}) AND d.check_at <= $1 ORDER BY d.check_at LIMIT $2{}",
+        list(statuses),
+        lock(session, false)
+    );
+    let rows: Vec<Row> = session.built(sql).bind(now).bind(limit).all().await?;
+    rows.into_iter().map(InFlight::try_from).collect()
+}
+
+/// Up to `limit` unreachable rows whose device was seen again, and not before `seen_after`, locked.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn returned(
+    session: &mut Session,
+    seen_after: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<InFlight>> {
+    let sql = format!(
+        "{SELECT} WHERE d.status = 'unreachable' \
+         AND ((p.last_seen_at > d.updated_at AND p.last_seen_at > $1) \
+           OR (c.received_at > d.updated_at AND c.received_at > $1)) \
+         ORDER BY d.device_uuid, d.rollout_id LIMIT $2{}",
+        lock(session, false)
+    );
+    let rows: Vec<Row> = session
+        .built(sql)
+        .bind(seen_after)
+        .bind(limit)
+        .all()
+        .await?;
+    rows.into_iter().map(InFlight::try_from).collect()
+}
+
+/// What a rollout ships and by which rule its devices are judged and put back.
+#[derive(Debug, Clone)]
+pub struct Shipment {
+    /// The rollout.
+    pub id: RolloutId,
+    /// The repository.
+    pub repository: Repository,
+    /// The tag.
+    pub tag: Option<String>,
+    /// The digest.
+    pub digest: Option<Digest>,
+    /// The rule.
+    pub rule: RolloutRule,
+    /// Which services.
+    pub tag_rule: TagRule,
+    /// Where it stands.
+    pub status: RolloutStatus,
+    /// What ties its events together.
+    pub correlation_id: CorrelationId,
+}
+
+impl Shipment {
+    /// Its image as a reference.
+    #[must_use]
+    pub fn image(&self) -> String {
+        ImageReference::of(&self.repository, self.tag.as_deref(), self.digest.as_ref()).to_string()
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct ShipmentRow {
+    id: Uuid,
+    repository: String,
+    tag: Option<String>,
+    digest: Option<String>,
+    rule: Json<RolloutRule>,
+    tag_rule: Json<TagRule>,
+    status: String,
+    correlation_id: Uuid,
+}
+
+/// These rollouts' shipments.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn shipments(
+    session: &mut Session,
+    rollouts: &BTreeSet<RolloutId>,
+) -> Result<BTreeMap<RolloutId, Shipment>> {
+    let rollouts: Vec<RolloutId> = rollouts.iter().copied().collect();
+    let mut found = BTreeMap::new();
+    for chunk in rollouts.chunks(CHUNK) {
+        let sql = format!(
+            "SELECT id, repository, tag, digest, rule, tag_rule, status, correlation_id \
+             FROM image_rollouts WHERE id IN {}",
+            placeholders(session.kind(), 1, 1, chunk.len())
+        );
+        let mut statement = session.built(sql);
+        for id in chunk {
+            statement = statement.bind(id.0);
+        }
+        let rows: Vec<ShipmentRow> = statement.all().await?;
+        for row in rows {
+            let shipment = Shipment {
+                id: RolloutId(row.id),
+                repository: parse("image_rollouts.repository", &row.repository)?,
+                tag: row.tag,
+                digest: row
+                    .digest
+                    .map(|text| parse("image_rollouts.digest", &text))
+                    .transpose()?,
+                rule: row.rule.0,
+                tag_rule: row.tag_rule.0,
+                status: parse("image_rollouts.status", &row.status)?,
+                correlation_id: CorrelationId(row.correlation_id),
+            };
+            found.insert(shipment.id, shipment);
+        }
+    }
+    Ok(found)
+}
