@@ -305,6 +305,11 @@ CREATE INDEX device_rollout_status_check ON device_rollout_status (check_at)
     WHERE status IN ('scheduled', 'updating', 'verifying', 'rolling_back');
 CREATE INDEX device_rollout_status_device ON device_rollout_status (device_uuid)
     WHERE status IN ('scheduled', 'updating', 'verifying', 'unreachable', 'rolling_back');
+-- Failed devices that nobody has decided about yet, and silent ones that may come back.
+CREATE INDEX device_rollout_status_failed ON device_rollout_status (check_at)
+    WHERE status = 'failed' AND check_at IS NOT NULL;
+CREATE INDEX device_rollout_status_unreachable ON device_rollout_status (device_uuid)
+    WHERE status = 'unreachable';
 CREATE INDEX device_rollout_status_judged ON device_rollout_status (rollout_id, judged_at)
     WHERE verdict IS NOT NULL;
 
