@@ -167,17 +167,14 @@ async fn scaffold(
     let started = Instant::now();
     let method = request.method().clone();
     let state = request.app_data::<web::Data<(Deps, Metrics)>>().cloned();
-    let raw = request.request().clone();
+    // The request must not be held here: the router takes it apart on its way in, and that needs it
+    // alone. Handlers' errors come back as responses; an error here is one of the server's own.
     let mut response = match next.call(request).await {
         Ok(response) => response.map_into_boxed_body(),
+        Err(error) if error.as_error::<Problem>().is_some() => return Err(error),
         Err(error) => {
-            let answer = if error.as_error::<Problem>().is_some() {
-                error.error_response()
-            } else {
-                problem_for(error.as_response_error().status_code(), &error.to_string())
-                    .error_response()
-            };
-            ServiceResponse::new(raw.clone(), answer)
+            let status = error.as_response_error().status_code();
+            return Err(problem_for(status, &error.to_string()).into());
         }
     };
     let status = response.status();
@@ -196,7 +193,7 @@ async fn scaffold(
         };
         let mut answer = problem.error_response();
         *answer.status_mut() = status;
-        response = ServiceResponse::new(raw, answer);
+        response = response.into_response(answer);
     }
     if let Some(state) = state {
         let metrics = &state.1;
