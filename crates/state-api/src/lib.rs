@@ -15,8 +15,10 @@ mod auth;
 mod cache;
 mod device;
 mod first_key;
+mod openapi;
 mod operator;
 mod run;
+mod sse;
 
 pub use first_key::ensure_operator_key;
 pub use run::{main, part};

@@ -1,6 +1,48 @@
-//! What operators talk to.
+//! What operators talk to: policies, rollouts, images, devices, events.
+//!
+//! Handlers read and store; what they store is acted on by the services whose work it is. Every one
+//! of them takes [`Operator`](crate::auth::Operator) first, which keeps everyone else out.
+#![allow(
+    unused_qualifications,
+    reason = "utoipa's macros qualify the types of queries"
+)]
+
+mod body;
+mod devices;
+mod images;
+mod page;
+mod policies;
+mod quarantine;
+mod rollouts;
+mod targets;
+mod waiting;
+mod why;
 
 use utoipa_actix_web::service_config::ServiceConfig;
 
 /// The routes of operators.
-pub(crate) fn configure(_routes: &mut ServiceConfig<'_>) {}
+pub(crate) fn configure(routes: &mut ServiceConfig<'_>) {
+    routes
+        .service(policies::list)
+        .service(policies::create)
+        .service(policies::get)
+        .service(policies::update)
+        .service(policies::delete)
+        .service(rollouts::list)
+        .service(rollouts::get)
+        .service(rollouts::devices)
+        .service(rollouts::events)
+        .service(images::versions)
+        .service(quarantine::list)
+        .service(quarantine::lift)
+        .service(devices::list)
+        .service(devices::get)
+        .service(devices::change)
+        .service(devices::current_state)
+        .service(devices::fleets)
+        .service(targets::get)
+        .service(targets::put)
+        .service(why::why)
+        .service(crate::sse::serve)
+        .service(crate::openapi::serve);
+}

@@ -92,6 +92,8 @@ pub struct DeviceFilter {
     pub tags: BTreeMap<String, String>,
     /// Only those that may, or may not, poll and report.
     pub enabled: Option<bool>,
+    /// Only those that polled or reported since.
+    pub seen_since: Option<DateTime<Utc>>,
 }
 
 /// Up to `limit` devices after this one, by uuid.
@@ -117,6 +119,17 @@ pub async fn list(
     if filter.enabled.is_some() {
         condition(&|n| format!("d.enabled = ${n}"), 1);
     }
+    if filter.seen_since.is_some() {
+        condition(
+            &|n| {
+                format!(
+                    "EXISTS (SELECT 1 FROM device_presence p WHERE p.device_uuid = d.uuid \
+                     AND p.last_seen_at >= ${n})"
+                )
+            },
+            1,
+        );
+    }
     for _ in &filter.tags {
         condition(
             &|n| {
@@ -138,6 +151,9 @@ pub async fn list(
     }
     if let Some(enabled) = filter.enabled {
         statement = statement.bind(enabled);
+    }
+    if let Some(since) = filter.seen_since {
+        statement = statement.bind(since);
     }
     for (key, value) in &filter.tags {
         statement = statement.bind(key.clone()).bind(value.clone());

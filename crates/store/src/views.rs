@@ -8,7 +8,7 @@ mod places;
 mod rollouts;
 
 pub use images::image_versions;
-pub use places::{Place, failed_digests, places};
+pub use places::{Place, failed_digests, place_in, places};
 pub use rollouts::{RolloutFilter, rollout, rollout_devices, rollouts};
 
 use crate::db::Session;

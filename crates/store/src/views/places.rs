@@ -103,3 +103,22 @@ pub async fn failed_digests(session: &mut Session, device: DeviceId) -> Result<V
         })
         .collect()
 }
+
+/// Where a device stands in one rollout; none where it is not in it.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn place_in(
+    session: &mut Session,
+    rollout: RolloutId,
+    device: DeviceId,
+) -> Result<Option<DeviceStatus>> {
+    let row: Option<(String,)> = session
+        .sql("SELECT status FROM device_rollout_status WHERE rollout_id = $1 AND device_uuid = $2")
+        .bind(rollout.0)
+        .bind(device.0)
+        .optional()
+        .await?;
+    row.map(|(status,)| parse("device_rollout_status.status", &status))
+        .transpose()
+}

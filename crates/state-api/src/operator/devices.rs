@@ -1,0 +1,214 @@
+//! Devices and fleets.
+
+use super::body::Body;
+use super::page::{limit, page, wrong};
+use crate::app::App;
+use crate::auth::Operator;
+use actix_web::{get, patch, web};
+use chrono::TimeDelta;
+use serde::Deserialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+use utoipa::IntoParams;
+use windlass_service::Problem;
+use windlass_store::devices::{self, DeviceFilter};
+use windlass_store::{Session, events, views};
+use windlass_types::api::{DevicePatch, Fleet};
+use windlass_types::device::{Device, DeviceCurrentState};
+use windlass_types::event::{EventType, NewEvent};
+use windlass_types::ids::{DeviceId, FleetId};
+use windlass_types::page::Page;
+use windlass_types::problem::FieldError;
+
+/// Tags of one device at most.
+const MOST_TAGS: usize = 100;
+
+pub(super) async fn read(session: &mut Session, uuid: DeviceId) -> Result<Device, Problem> {
+    devices::get(session, uuid)
+        .await?
+        .ok_or_else(|| Problem::NotFound(format!("there is no device {uuid}")))
+}
+
+/// A page of devices.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Query {
+    /// Only devices of this fleet.
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    fleet: Option<FleetId>,
+    /// Only devices with this tag: `key=value`.
+    #[param(pattern = "^[^=\\x00]+=[^\\x00]*$")]
+    tag: Option<String>,
+    /// Only devices seen in the last so many seconds.
+    #[param(maximum = 31_536_000)]
+    seen_within: Option<u32>,
+    /// Rows at most; 100 where not given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// `next` of the page before.
+    after: Option<DeviceId>,
+}
+
+/// Devices, by uuid.
+#[utoipa::path(tag = "devices", params(Query), responses(
+    (status = 200, description = "A page of devices", body = Page<Device>),
+))]
+#[get("/api/v1/devices")]
+pub(super) async fn list(
+    _operator: Operator,
+    app: web::Data<App>,
+    query: web::Query<Query>,
+) -> Result<web::Json<Page<Device>>, Problem> {
+    let limit = limit(query.limit)?;
+    let tags: BTreeMap<String, String> = match &query.tag {
+        None => BTreeMap::new(),
+        Some(text) => {
+            let (key, value) = text
+                .split_once('=')
+                .filter(|(key, _)| !key.is_empty() && !text.contains('\0'))
+                .ok_or_else(|| wrong("tag", format!("{text:?} is not of the form key=value")))?;
+            BTreeMap::from([(key.to_owned(), value.to_owned())])
+        }
+    };
+    let mut session = app.deps.store.read().await?;
+    let filter = DeviceFilter {
+        fleet: query.fleet.clone(),
+        tags,
+        enabled: None,
+        seen_since: query
+            .seen_within
+            .map(|seconds| session.now() - TimeDelta::seconds(i64::from(seconds))),
+    };
+    let rows = devices::list(&mut session, &filter, query.after, limit + 1).await?;
+    Ok(web::Json(page(rows, limit, |row| row.uuid)))
+}
+
+/// One device.
+#[utoipa::path(tag = "devices", params(("uuid" = uuid::Uuid, Path, description = "The device")), responses(
+    (status = 200, description = "The device", body = Device),
+    (status = 404, description = "There is no such device"),
+))]
+#[get("/api/v1/devices/{uuid}")]
+pub(super) async fn get(
+    _operator: Operator,
+    app: web::Data<App>,
+    uuid: web::Path<DeviceId>,
+) -> Result<web::Json<Device>, Problem> {
+    let mut session = app.deps.store.read().await?;
+    Ok(web::Json(read(&mut session, *uuid).await?))
+}
+
+/// Changes a device's name, fleet, tags or switch. What is not given stays.
+#[utoipa::path(tag = "devices", request_body = DevicePatch, params(("uuid" = uuid::Uuid, Path, description = "The device")), responses(
+    (status = 200, description = "The device as it is now", body = Device),
+    (status = 404, description = "There is no such device"),
+))]
+#[patch("/api/v1/devices/{uuid}")]
+pub(super) async fn change(
+    operator: Operator,
+    app: web::Data<App>,
+    uuid: web::Path<DeviceId>,
+    Body(patch): Body<DevicePatch>,
+) -> Result<web::Json<Device>, Problem> {
+    check(&patch)?;
+    let mut session = app.deps.store.begin().await?;
+    // Read first, so that nothing is made for a device that is not there.
+    let before = read(&mut session, *uuid).await?;
+    if patch != DevicePatch::default() {
+        devices::update(&mut session, *uuid, &patch).await?;
+    }
+    let after = read(&mut session, *uuid).await?;
+    if after != before {
+        let changed = NewEvent::new(EventType::DeviceChanged, operator.actor())
+            .device(*uuid)
+            .data(
+                json!({"name": after.name, "fleet": after.fleet, "tags": after.tags,
+                         "enabled": after.enabled}),
+            );
+        events::append(&mut session, changed).await?;
+        app.deps.commit(session).await?;
+    }
+    Ok(web::Json(after))
+}
+
+fn check(patch: &DevicePatch) -> Result<(), Problem> {
+    let mut errors = Vec::new();
+    if let Some(name) = &patch.name
+        && (name.trim().is_empty() || name.chars().count() > 255)
+    {
+        errors.push(FieldError::new(
+            "name",
+            "must have 1 to 255 characters, not only spaces",
+        ));
+    }
+    if let Some(tags) = &patch.tags {
+        if tags.len() > MOST_TAGS {
+            errors.push(FieldError::new("tags", format!("at most {MOST_TAGS} tags")));
+        }
+        for (key, value) in tags {
+            if key.is_empty() || key.len() > 128 || key.contains('=') {
+                errors.push(FieldError::new(
+                    format!("tags.{key}"),
+                    "a tag's key has 1 to 128 bytes and no '='",
+                ));
+            }
+            if value.len() > 512 {
+                errors.push(FieldError::new(
+                    format!("tags.{key}"),
+                    "a tag's value has at most 512 bytes",
+                ));
+            }
+        }
+    }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::Invalid(errors))
+    }
+}
+
+/// What a device said last, and what Windlass makes of it.
+#[utoipa::path(tag = "devices", params(("uuid" = uuid::Uuid, Path, description = "The device")), responses(
+    (status = 200, description = "Its last report and the observation", body = DeviceCurrentState),
+    (status = 404, description = "There is no such device"),
+))]
+#[get("/api/v1/devices/{uuid}/current-state")]
+pub(super) async fn current_state(
+    _operator: Operator,
+    app: web::Data<App>,
+    uuid: web::Path<DeviceId>,
+) -> Result<web::Json<DeviceCurrentState>, Problem> {
+    let mut session = app.deps.store.read().await?;
+    read(&mut session, *uuid).await?;
+    Ok(web::Json(views::current_state(&mut session, *uuid).await?))
+}
+
+/// A page of fleets.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FleetsQuery {
+    /// Rows at most; 100 where not given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// `next` of the page before.
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    after: Option<FleetId>,
+}
+
+/// Fleets and how many devices each has.
+#[utoipa::path(tag = "devices", params(FleetsQuery), responses(
+    (status = 200, description = "A page of fleets", body = Page<Fleet>),
+))]
+#[get("/api/v1/fleets")]
+pub(super) async fn fleets(
+    _operator: Operator,
+    app: web::Data<App>,
+    query: web::Query<FleetsQuery>,
+) -> Result<web::Json<Page<Fleet>>, Problem> {
+    let limit = limit(query.limit)?;
+    let mut session = app.deps.store.read().await?;
+    let rows = devices::fleets(&mut session, query.after.as_ref(), limit + 1).await?;
+    Ok(web::Json(page(rows, limit, |row| row.id.clone())))
+}

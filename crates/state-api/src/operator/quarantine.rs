@@ -1,0 +1,66 @@
+//! Digests that ship no more.
+
+use super::body::Body;
+use super::page::{limit, page, reason_of};
+use crate::app::App;
+use crate::auth::Operator;
+use actix_web::{HttpResponse, delete, get, web};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use windlass_service::Problem;
+use windlass_store::quarantine;
+use windlass_types::api::{QuarantinedDigest, Reason};
+use windlass_types::image::Digest;
+use windlass_types::page::Page;
+
+/// A page of digests.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Query {
+    /// Rows at most; 100 where not given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// `next` of the page before.
+    #[param(value_type = Option<String>, pattern = "^sha256:[0-9a-f]{64}$")]
+    after: Option<Digest>,
+}
+
+/// Digests in quarantine, with the evidence.
+#[utoipa::path(tag = "quarantine", params(Query), responses(
+    (status = 200, description = "A page of digests", body = Page<QuarantinedDigest>),
+))]
+#[get("/api/v1/quarantine")]
+pub(super) async fn list(
+    _operator: Operator,
+    app: web::Data<App>,
+    query: web::Query<Query>,
+) -> Result<web::Json<Page<QuarantinedDigest>>, Problem> {
+    let limit = limit(query.limit)?;
+    let mut session = app.deps.store.read().await?;
+    let rows = quarantine::list(&mut session, query.after.as_ref(), limit + 1).await?;
+    Ok(web::Json(page(rows, limit, |row| row.digest.clone())))
+}
+
+/// Lets a digest ship again, also to the devices on which it failed.
+#[utoipa::path(tag = "quarantine", request_body = Reason, params(
+    ("digest" = String, Path, description = "The digest", pattern = "^sha256:[0-9a-f]{64}$"),
+), responses(
+    (status = 204, description = "It may ship again"),
+    (status = 404, description = "It is not in quarantine"),
+))]
+#[delete("/api/v1/quarantine/{digest}")]
+pub(super) async fn lift(
+    operator: Operator,
+    app: web::Data<App>,
+    digest: web::Path<Digest>,
+    Body(reason): Body<Reason>,
+) -> Result<HttpResponse, Problem> {
+    let reason = reason_of(&reason.reason)?;
+    let mut session = app.deps.store.begin().await?;
+    if !quarantine::lift(&mut session, &digest, &operator.actor(), &reason).await? {
+        return Err(Problem::NotFound(format!("{digest} is not in quarantine")));
+    }
+    app.deps.commit(session).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
