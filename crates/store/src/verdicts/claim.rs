@@ -202,28 +202,18 @@ pub async fn due(
     rows.into_iter().map(InFlight::try_from).collect()
 }
 
-/// Up to `limit` unreachable rows whose device was seen again, and not before `seen_after`, locked.
+/// Up to `limit` unreachable rows whose device was seen since, the one seen last first, locked.
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn returned(
-    session: &mut Session,
-    seen_after: DateTime<Utc>,
-    limit: i64,
-) -> Result<Vec<InFlight>> {
+pub async fn returned(session: &mut Session, limit: i64) -> Result<Vec<InFlight>> {
     let sql = format!(
         "{SELECT} WHERE d.status = 'unreachable' \
-         AND ((p.last_seen_at > d.updated_at AND p.last_seen_at > $1) \
-           OR (c.received_at > d.updated_at AND c.received_at > $1)) \
-         ORDER BY d.device_uuid, d.rollout_id LIMIT $2{}",
+         AND (p.last_seen_at > d.updated_at OR c.received_at > d.updated_at) \
+         ORDER BY COALESCE(p.last_seen_at, c.received_at) DESC LIMIT $1{}",
         lock(session, false)
     );
-    let rows: Vec<Row> = session
-        .built(sql)
-        .bind(seen_after)
-        .bind(limit)
-        .all()
-        .await?;
+    let rows: Vec<Row> = session.built(sql).bind(limit).all().await?;
     rows.into_iter().map(InFlight::try_from).collect()
 }
 
