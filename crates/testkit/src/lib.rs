@@ -26,3 +26,13 @@ pub use process::Process;
 pub use redis::{RedisServer, redis_url};
 pub use registry::{Notify, Registry};
 pub use wait::{eventually, free_port};
+
+/// An HTTP client; the process's TLS provider is set where none is.
+#[must_use]
+pub fn http() -> reqwest::Client {
+    // A second provider is no error.
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
+    reqwest::Client::new()
+}

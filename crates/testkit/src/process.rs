@@ -111,6 +111,14 @@ impl Process {
     /// Where it cannot be waited for.
     pub fn terminate(&mut self) -> bool {
         self.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits until it ends by itself; returns whether it ended well.
+    ///
+    /// # Panics
+    /// Where it cannot be waited for.
+    pub fn wait(&mut self) -> bool {
         self.child
             .take()
             .is_some_and(|mut child| child.wait().expect("its end").success())

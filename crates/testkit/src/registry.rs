@@ -1,5 +1,6 @@
 //! A real registry (Debian's `docker-registry`, the CNCF Distribution) and pushes to it.
 
+use crate::http;
 use crate::process::Process;
 use crate::wait::{eventually, free_port};
 use flate2::{Compression, write::GzEncoder};
@@ -35,10 +36,6 @@ impl Registry {
     /// # Panics
     /// Where it does not.
     pub async fn start(notify: &[Notify]) -> Self {
-        // A second provider is no error.
-        rustls::crypto::ring::default_provider()
-            .install_default()
-            .ok();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let host = format!("127.0.0.1:{}", free_port());
         let config = folder.path().join("config.yml");
@@ -47,7 +44,7 @@ impl Registry {
         let config = config.to_string_lossy().into_owned();
         let registry = Self {
             process: Process::start(Path::new("docker-registry"), &["serve", &config], &[]),
-            client: reqwest::Client::new(),
+            client: http(),
             host,
             _folder: folder,
         };

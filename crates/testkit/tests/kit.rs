@@ -39,7 +39,7 @@ async fn an_image_is_pushed_and_kept_over_a_restart() {
     registry.kill();
     registry.restart().await;
     let url = format!("http://{}/v2/demo/app/manifests/v1", registry.host);
-    let answer = reqwest::Client::new()
+    let answer = windlass_testkit::http()
         .head(url)
         .header("accept", "application/vnd.oci.image.manifest.v1+json")
         .send()
