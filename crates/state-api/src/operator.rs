@@ -8,13 +8,16 @@
 )]
 
 mod body;
+mod commands;
 mod devices;
 mod images;
 mod page;
 mod policies;
+mod preview;
 mod quarantine;
 mod rollouts;
 mod targets;
+mod triggers;
 mod waiting;
 mod why;
 
@@ -32,6 +35,14 @@ pub(crate) fn configure(routes: &mut ServiceConfig<'_>) {
         .service(rollouts::get)
         .service(rollouts::devices)
         .service(rollouts::events)
+        .service(commands::pause)
+        .service(commands::resume)
+        .service(commands::cancel)
+        .service(commands::approve)
+        .service(commands::rollback_all)
+        .service(commands::rollback_device)
+        .service(triggers::create)
+        .service(triggers::get)
         .service(images::versions)
         .service(quarantine::list)
         .service(quarantine::lift)
