@@ -218,7 +218,8 @@ impl Work<'_> {
         } else {
             progress.pending + progress.in_flight()
         };
-        if let Some(detail) = self.over_budget(open == 0) {
+        let ended = open == 0 || self.rollout.next_batch_at.is_some();
+        if let Some(detail) = self.over_budget(ended) {
             return Step::Wait(Wait::Budget { detail });
         }
         let last = batch >= self.rollout.batch_count;

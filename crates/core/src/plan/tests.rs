@@ -1,1 +1,127 @@
+//! Tables of every transition, and the laws of planning.
 
+mod laws;
+mod table;
+
+use super::*;
+use serde_json::json;
+use uuid::Uuid;
+use windlass_types::ids::{CorrelationId, RolloutId};
+use windlass_types::policy::{Filters, RolloutRule, TagRule};
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(1_000_000 + seconds)
+}
+
+/// Batches of three rollouts' worth of devices, and where it stands.
+fn rollout(status: RolloutStatus, current_batch: i64) -> Rollout {
+    Rollout {
+        id: RolloutId(Uuid::from_u128(1)),
+        policy_id: None,
+        delivery_id: None,
+        repository: "r.io/demo/app".parse().unwrap(),
+        tag: Some("v2".to_owned()),
+        digest: Some(format!("sha256:{}", "a".repeat(64)).parse().unwrap()),
+        strategy: Strategy::Staged,
+        rule: RolloutRule {
+            batch_delay_seconds: 60,
+            ..RolloutRule::default()
+        },
+        filters: Filters::default(),
+        tag_rule: TagRule::default(),
+        seed: 1,
+        status,
+        status_reason: None,
+        status_detail: None,
+        current_batch,
+        batch_count: 3,
+        next_batch_at: None,
+        total_devices: 30,
+        version: 7,
+        correlation_id: CorrelationId(Uuid::from_u128(2)),
+        created_at: at(-100),
+        started_at: (current_batch > 0).then(|| at(-50)),
+        finished_at: status.is_final().then(|| at(-1)),
+    }
+}
+
+/// Ten devices in each of three batches: those up to `done` completed, the others pending.
+fn batches(done: i64) -> Vec<BatchProgress> {
+    (1..=3)
+        .map(|batch| {
+            let mut progress = BatchProgress {
+                batch,
+                total: 10,
+                ..BatchProgress::default()
+            };
+            if batch <= done {
+                (progress.completed, progress.attempted) = (10, 10);
+            } else {
+                progress.pending = 10;
+            }
+            progress
+        })
+        .collect()
+}
+
+fn command(number: u128, kind: CommandKind) -> Command {
+    serde_json::from_value(json!({
+        "id": Uuid::from_u128(number), "rollout_id": Uuid::from_u128(1), "kind": kind,
+        "actor": "operator:ann", "reason": "a look at it", "outcome": "pending", "created_at": at(0),
+    }))
+    .unwrap()
+}
+
+/// An input that owns what it refers to.
+#[derive(Debug, Clone)]
+struct Case {
+    rollout: Rollout,
+    batches: Vec<BatchProgress>,
+    latest_failed: Vec<bool>,
+    /// Whether a person resumed it in spite of the failures so far.
+    forgiven: bool,
+    commands: Vec<Command>,
+    quarantined: bool,
+    now: DateTime<Utc>,
+}
+
+impl Case {
+    fn new(status: RolloutStatus, current_batch: i64, done: i64) -> Self {
+        Self {
+            rollout: rollout(status, current_batch),
+            batches: batches(done),
+            latest_failed: Vec::new(),
+            forgiven: false,
+            commands: Vec::new(),
+            quarantined: false,
+            now: at(0),
+        }
+    }
+
+    fn with(mut self, kinds: &[CommandKind]) -> Self {
+        self.commands = (1..)
+            .zip(kinds)
+            .map(|(n, kind)| command(n, *kind))
+            .collect();
+        self
+    }
+
+    fn plan(&self) -> Plan {
+        let counted: &[_] = if self.forgiven { &[] } else { &self.batches };
+        let latest: &[_] = if self.forgiven {
+            &[]
+        } else {
+            &self.latest_failed
+        };
+        plan(&Input {
+            rollout: &self.rollout,
+            batches: &self.batches,
+            counted,
+            latest_failed: latest,
+            commands: &self.commands,
+            quarantined: self.quarantined,
+            devices_until: Some(at(300)),
+            now: self.now,
+        })
+    }
+}

@@ -1,0 +1,164 @@
+use super::*;
+use proptest::prelude::*;
+use proptest::strategy::Strategy;
+
+/// What the shells do with a plan: write the rollout, admit the batch, settle the commands.
+fn carry_out(case: &Case, plan: &Plan) -> Case {
+    let mut next = case.clone();
+    next.rollout = plan.after.clone();
+    next.rollout.version += 1;
+    next.forgiven |= plan.edges.contains(&Edge::Resumed);
+    let settled: Vec<_> = plan.settled.iter().map(|settled| settled.command).collect();
+    next.commands
+        .retain(|command| !settled.contains(&command.id));
+    for edge in &plan.edges {
+        if let Edge::BatchStarted { batch } = edge {
+            for progress in next.batches.iter_mut().filter(|p| p.batch == *batch) {
+                progress.scheduled += std::mem::take(&mut progress.pending);
+            }
+        }
+    }
+    next
+}
+
+fn any_progress(batch: i64) -> impl Strategy<Value = BatchProgress> {
+    prop::array::uniform6(0_i64..4).prop_map(
+        move |[updating, completed, failed, unreachable, skipped, back]| BatchProgress {
+            batch,
+            total: updating + completed + failed + unreachable + skipped + back,
+            updating,
+            completed,
+            failed,
+            unreachable,
+            skipped,
+            rolled_back: back,
+            attempted: completed + failed + back,
+            attempted_failed: failed + back,
+            ..BatchProgress::default()
+        },
+    )
+}
+
+prop_compose! {
+    fn any_case()(
+        status in prop::sample::select(RolloutStatus::ALL),
+        current in 0_i64..=3,
+        delay in prop_oneof![Just(0_u32), Just(60)],
+        next in prop::option::of(-60_i64..60),
+        quarantined in prop::bool::weighted(0.2),
+        kinds in prop::collection::vec(prop::sample::select(CommandKind::ALL), 0..4),
+        latest in prop::collection::vec(any::<bool>(), 0..4),
+        progress in (any_progress(1), any_progress(2), any_progress(3)),
+    ) -> Case {
+        let begun = matches!(status, RolloutStatus::InProgress | RolloutStatus::RollingBack);
+        let waits = matches!(status, RolloutStatus::Pending | RolloutStatus::AwaitingApproval | RolloutStatus::Scheduled);
+        let current = if begun { current.max(1) } else if waits { 0 } else { current };
+        let mut case = Case::new(status, current, 0).with(&kinds);
+        case.rollout.rule.batch_delay_seconds = delay;
+        case.rollout.next_batch_at = next.filter(|_| current > 0).map(at);
+        case.quarantined = quarantined;
+        case.latest_failed = latest;
+        let found = [progress.0, progress.1, progress.2];
+        for (slot, progress) in case.batches.iter_mut().zip(found) {
+            if slot.batch <= current {
+                *slot = progress;
+            }
+        }
+        case
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn planning_its_own_result_again_changes_nothing(case in any_case()) {
+        let plan = case.plan();
+        let again = carry_out(&case, &plan).plan();
+        prop_assert!(again.is_idle(), "first {:?}, then {:?}", plan, again);
+        prop_assert_eq!(again.after.status, plan.after.status);
+    }
+
+    #[test]
+    fn nobody_is_admitted_while_anything_forbids_it(case in any_case()) {
+        let plan = case.plan();
+        let started: Vec<_> = plan.edges.iter().filter_map(|edge| match edge {
+            Edge::BatchStarted { batch } => Some(*batch),
+            Edge::Approved | Edge::BatchCompleted { .. } | Edge::Completed | Edge::Paused { .. }
+            | Edge::Resumed | Edge::Cancelled { .. } => None,
+        }).collect();
+        prop_assert!(started.len() <= 1, "one batch at a time");
+        let Some(batch) = started.first() else { return Ok(()) };
+        prop_assert_eq!(*batch, case.rollout.current_batch + 1);
+        prop_assert!(*batch <= case.rollout.batch_count);
+        prop_assert!(!case.quarantined);
+        prop_assert!(case.commands.iter().all(|command| command.kind != CommandKind::RollbackAll));
+        prop_assert_eq!(plan.after.status, RolloutStatus::InProgress);
+        // Paused or halted before only where a command said to go on.
+        let resumed = plan.edges.contains(&Edge::Resumed);
+        prop_assert!(case.rollout.status != RolloutStatus::Paused || resumed);
+        // Within its budget, unless a person took the failures upon themselves.
+        if case.rollout.current_batch > 0 && !resumed {
+            let rule = &case.rollout.rule.failure;
+            prop_assert!(budget::exceeded(&case.batches, &case.latest_failed, rule, true).is_none());
+        }
+        // The batch before has ended: nobody is on the way, or it was told to have ended before.
+        let before = case.batches.iter().find(|p| p.batch == case.rollout.current_batch);
+        let open = before.map_or(0, |p| p.pending + p.in_flight());
+        prop_assert!(open == 0 || case.rollout.next_batch_at.is_some());
+        prop_assert!(case.rollout.next_batch_at.is_none_or(|next| next <= case.now));
+    }
+
+    #[test]
+    fn an_ended_rollout_stays_as_it_is(case in any_case()) {
+        let mut case = case;
+        if !case.rollout.status.is_final() {
+            end(&mut case.rollout, RolloutStatus::Completed, at(-1));
+        }
+        let plan = case.plan();
+        prop_assert!(plan.edges.is_empty());
+        prop_assert_eq!(&plan.after, &case.rollout);
+        prop_assert_eq!(plan.waits_for, None);
+        prop_assert!(plan.settled.iter().all(|settled| settled.outcome != CommandOutcome::Applied));
+    }
+
+    #[test]
+    fn whatever_does_not_move_says_what_it_waits_for(case in any_case()) {
+        let plan = case.plan();
+        prop_assert_eq!(plan.waits_for.is_none(), plan.after.status.is_final());
+        prop_assert!(plan.waits_for.is_none_or(|wait| !wait.to_string().is_empty()));
+        prop_assert_eq!(plan.after.finished_at.is_some(), plan.after.status.is_final());
+    }
+
+    #[test]
+    fn each_command_of_the_planner_is_settled_once(case in any_case()) {
+        let plan = case.plan();
+        let own: Vec<_> = case.commands.iter()
+            .filter(|c| !matches!(c.kind, CommandKind::RollbackAll | CommandKind::RollbackDevice))
+            .map(|c| c.id).collect();
+        let settled: Vec<_> = plan.settled.iter().map(|settled| settled.command).collect();
+        prop_assert_eq!(settled, own);
+        prop_assert!(plan.settled.iter().all(|s| s.outcome != CommandOutcome::Pending));
+    }
+
+    /// Time passes and every device is judged: each rollout that nobody stops ends.
+    #[test]
+    fn a_rollout_whose_devices_are_all_judged_ends(case in any_case(), fails in prop::bool::weighted(0.3)) {
+        let mut case = case;
+        case.commands.clear();
+        for _ in 0..12 {
+            let plan = case.plan();
+            case = carry_out(&case, &plan);
+            for progress in case.batches.iter_mut().filter(|p| p.batch <= case.rollout.current_batch) {
+                let open = std::mem::take(&mut progress.scheduled) + std::mem::take(&mut progress.updating);
+                progress.attempted += open;
+                if fails { progress.attempted_failed += open; progress.failed += open } else { progress.completed += open }
+            }
+            case.now += TimeDelta::seconds(120);
+        }
+        let plan = case.plan();
+        let rests = matches!(plan.waits_for, None
+            | Some(Wait::Approval | Wait::StartTime | Wait::Operator { .. } | Wait::Rollback | Wait::Budget { .. }));
+        prop_assert!(plan.is_idle() && rests, "{plan:?}");
+    }
+}
