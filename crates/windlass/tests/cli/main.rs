@@ -1,0 +1,13 @@
+//! The program as people and scripts use it: the real binary against a real `windlass up`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what fails in a test is to end the test"
+)]
+
+mod commands;
+mod demo;
+mod offline;
+mod policies;
+mod restart;
+mod server;
