@@ -43,12 +43,14 @@ pub(crate) async fn up(given: &Up) -> Result<(), Failure> {
     let shutdown = CancellationToken::new();
     cancel_on_signal(&shutdown);
     let system = System::open(&config, shutdown).await?;
+    // The file first: whoever reads the address may look for the key at once.
+    let written = match (&system.first_key, &given.key_file) {
+        (Some(key), Some(path)) => write_key(path, key).map(|()| true)?,
+        _ => false,
+    };
     println!("{}", system.url());
-    if let Some(key) = &system.first_key {
-        match &given.key_file {
-            Some(path) => write_key(path, key)?,
-            None => println!("operator key (shown only now): {key}"),
-        }
+    if let Some(key) = system.first_key.as_ref().filter(|_| !written) {
+        println!("operator key (shown only now): {key}");
     }
     // A pipe would keep it back otherwise.
     std::io::stdout().flush()?;
