@@ -1,11 +1,20 @@
 //! What the handlers of the service share.
 
 use crate::auth::OperatorKeys;
+use crate::bodies::Bodies;
 use crate::cache::Cache;
+use crate::limit::AddressLimit;
+use crate::metrics::Metrics;
+use crate::report_writer::ReportWriter;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use windlass_service::config::{Config, StateApiSection};
 use windlass_service::keys::Pepper;
 use windlass_service::{Deps, StartError};
+
+/// Requests that may look for an unknown device in the store at once: a few, so that a fleet that
+/// comes back before the cache is filled leaves the store room for everything else.
+const LOOKUPS: usize = 4;
 
 /// The state of the service, one for the process: `web::Data<App>`.
 pub(crate) struct App {
@@ -19,6 +28,16 @@ pub(crate) struct App {
     pub(crate) operators: OperatorKeys,
     /// Devices in memory.
     pub(crate) cache: Arc<Cache>,
+    /// Target states as text.
+    pub(crate) bodies: Bodies,
+    /// Where reports are handed in.
+    pub(crate) reports: ReportWriter,
+    /// How often one address may ask to be provisioned.
+    pub(crate) provisioning_limit: AddressLimit,
+    /// Whose turn it is to look for an unknown device in the store.
+    pub(crate) lookups: Semaphore,
+    /// What the device side counts.
+    pub(crate) metrics: Metrics,
 }
 
 impl App {
@@ -28,13 +47,25 @@ impl App {
     /// [`StartError`] where the store does not answer or a setting cannot be used.
     pub(crate) async fn open(config: &Config, deps: &Deps) -> Result<Self, StartError> {
         let pepper = Pepper::load(&deps.store).await?;
-        let operators = OperatorKeys::new(&pepper, config.state_api.api_key.as_deref());
+        let settings = config.state_api.clone();
+        let metrics = Metrics::new(&deps.metrics)
+            .map_err(|error| StartError::Part(format!("a metric is wrong: {error}")))?;
         Ok(Self {
-            deps: deps.clone(),
-            config: config.state_api.clone(),
-            pepper,
-            operators,
+            operators: OperatorKeys::new(&pepper, settings.api_key.as_deref()),
             cache: Arc::new(Cache::new()),
+            bodies: Bodies::default(),
+            reports: ReportWriter::start(
+                deps,
+                &metrics,
+                settings.report_group,
+                settings.report_queue,
+            ),
+            provisioning_limit: AddressLimit::per_minute(settings.provisioning_per_minute),
+            lookups: Semaphore::new(LOOKUPS),
+            deps: deps.clone(),
+            config: settings,
+            pepper,
+            metrics,
         })
     }
 }

@@ -1,6 +1,22 @@
 //! What devices talk to: docs/device-protocol.md.
 
+mod body;
+mod fields;
+mod identity;
+mod logs;
+mod poll;
+mod provision;
+mod report;
+
+pub(crate) use identity::unknown;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 /// The routes of devices.
-pub(crate) fn configure(_routes: &mut ServiceConfig<'_>) {}
+pub(crate) fn configure(routes: &mut ServiceConfig<'_>) {
+    routes
+        .service(provision::register)
+        .service(provision::key_exchange)
+        .service(poll::answer_poll)
+        .service(report::take_in)
+        .service(logs::send);
+}

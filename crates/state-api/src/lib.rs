@@ -8,17 +8,23 @@
 //! * Woken by: requests. The cache of devices follows the event log, rung by the bus and at least once
 //!   a second.
 //! * Test it with: `scripts/test -p windlass-state-api`.
-#![allow(dead_code, reason = "the routes are being added")]
 
 mod app;
 mod auth;
+mod bodies;
 mod cache;
 mod device;
 mod first_key;
+mod follow;
+mod limit;
+mod metrics;
 mod openapi;
 mod operator;
+mod presence;
+mod report_writer;
 mod run;
 mod sse;
+mod upkeep;
 
 pub use first_key::ensure_operator_key;
 pub use run::{main, part};

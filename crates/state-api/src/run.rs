@@ -2,9 +2,11 @@
 
 use crate::app::App;
 use crate::first_key::ensure_operator_key;
-use crate::{device, operator};
+use crate::{device, follow, operator, presence, upkeep};
 use actix_web::web;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 use utoipa_actix_web::AppExt;
 use utoipa_actix_web::service_config::ServiceConfig;
 use windlass_service::config::Config;
@@ -55,11 +57,26 @@ fn refuse_other_methods(document: &utoipa::openapi::OpenApi, routes: &mut web::S
 pub async fn part(config: &Config, deps: &Deps) -> Result<Part, StartError> {
     let app = web::Data::new(App::open(config, deps).await?);
     let document = document();
-    Ok(Part::new("state-api", move |routes| {
+    let cache = Arc::clone(&app.cache);
+    let presence = Duration::from_secs(app.config.presence_seconds.max(1));
+    let loops = [
+        follow::follower(deps, Arc::clone(&cache)),
+        presence::writer(deps, Arc::clone(&cache), presence),
+        upkeep::retention(&app),
+        upkeep::gauges(&app),
+    ];
+    let shutdown = deps.shutdown.clone();
+    tokio::spawn(async move {
+        // One task for all held polls: they end when the process does.
+        shutdown.cancelled().await;
+        cache.close();
+    });
+    let part = Part::new("state-api", move |routes| {
         routes.app_data(app.clone());
         configure(&mut ServiceConfig::new(routes));
         refuse_other_methods(&document, routes);
-    }))
+    });
+    Ok(loops.into_iter().fold(part, Part::with_loop))
 }
 
 /// The whole program.

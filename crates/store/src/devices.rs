@@ -384,3 +384,16 @@ pub async fn changes_after(
         })
         .collect())
 }
+
+/// The device whose key has this hash.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn by_key(session: &mut Session, hash: &[u8]) -> Result<Option<DeviceId>> {
+    let row: Option<(Uuid,)> = session
+        .sql("SELECT uuid FROM devices WHERE key_hash = $1")
+        .bind(hash.to_vec())
+        .optional()
+        .await?;
+    Ok(row.map(|(device,)| DeviceId(device)))
+}

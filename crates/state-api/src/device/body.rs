@@ -1,0 +1,216 @@
+//! Bodies that devices send: often gzip, never larger than a limit, checked while they are inflated.
+
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use actix_web::{HttpRequest, web};
+use flate2::write::MultiGzDecoder;
+use futures_util::StreamExt;
+use serde_json::Value;
+use std::io::{self, Write};
+use windlass_service::Problem;
+
+/// Bytes of a body at most, inflated: the device protocol's number.
+pub(crate) const LIMIT: usize = 10 * 1024 * 1024;
+
+/// Takes bytes up to a limit; the first one beyond it is an error, so that nothing is inflated only
+/// to be thrown away.
+struct Limited {
+    bytes: Vec<u8>,
+    limit: usize,
+    exceeded: bool,
+}
+
+impl Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > self.limit - self.bytes.len() {
+            self.exceeded = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+enum Sink {
+    Plain(Limited),
+    Gzip(MultiGzDecoder<Limited>),
+}
+
+impl Sink {
+    fn new(encoding: &str, limit: usize) -> Result<Self, Problem> {
+        let limited = Limited {
+            bytes: Vec::new(),
+            limit,
+            exceeded: false,
+        };
+        match encoding.to_ascii_lowercase().as_str() {
+            "" | "identity" => Ok(Self::Plain(limited)),
+            "gzip" | "x-gzip" => Ok(Self::Gzip(MultiGzDecoder::new(limited))),
+            other => Err(Problem::UnsupportedMedia(format!(
+                "the content encoding {other:?} is not taken; send gzip, or none"
+            ))),
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        let (taken, limited) = match self {
+            Self::Plain(limited) => (limited.write_all(bytes), &*limited),
+            Self::Gzip(decoder) => (decoder.write_all(bytes), decoder.get_ref()),
+        };
+        taken.map_err(|error| fault(&error, limited))
+    }
+
+    fn finish(self) -> Result<Vec<u8>, Problem> {
+        match self {
+            Self::Plain(limited) => Ok(limited.bytes),
+            Self::Gzip(mut decoder) => match decoder.try_finish() {
+                Ok(()) => Ok(std::mem::take(&mut decoder.get_mut().bytes)),
+                Err(error) => Err(fault(&error, decoder.get_ref())),
+            },
+        }
+    }
+}
+
+fn fault(error: &io::Error, limited: &Limited) -> Problem {
+    if limited.exceeded {
+        too_large(limited.limit)
+    } else {
+        Problem::Malformed(format!("the body is not valid gzip: {error}"))
+    }
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::TooLarge(format!("the body is larger than {limit} bytes"))
+}
+
+/// The request's body, inflated.
+///
+/// # Errors
+/// 413 beyond the limit, 415 for an encoding that is not taken, 400 for what cannot be inflated.
+pub(crate) async fn read(
+    request: &HttpRequest,
+    mut payload: web::Payload,
+) -> Result<Vec<u8>, Problem> {
+    let header = |name| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    let announced: Option<usize> = header(CONTENT_LENGTH).and_then(|text| text.parse().ok());
+    if announced.is_some_and(|length| length > LIMIT) {
+        return Err(too_large(LIMIT));
+    }
+    let mut sink = Sink::new(header(CONTENT_ENCODING).unwrap_or_default(), LIMIT)?;
+    let mut received = 0_usize;
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk
+            .map_err(|error| Problem::Malformed(format!("the body cannot be read: {error}")))?;
+        received = received.saturating_add(chunk.len());
+        if received > LIMIT {
+            return Err(too_large(LIMIT));
+        }
+        sink.take(&chunk)?;
+    }
+    sink.finish()
+}
+
+/// The bytes as JSON. A NUL in a text becomes the replacement character: PostgreSQL keeps none.
+///
+/// # Errors
+/// 400 for what is no JSON.
+pub(crate) fn json(bytes: &[u8]) -> Result<Value, Problem> {
+    let mut value: Value = serde_json::from_slice(bytes)
+        .map_err(|error| Problem::Malformed(format!("the body is not valid JSON: {error}")))?;
+    // A NUL can only be written as an escape, and few bodies have one.
+    if bytes.windows(6).any(|six| six == br"\u0000") {
+        without_nul(&mut value);
+    }
+    Ok(value)
+}
+
+fn without_nul(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = text.replace('\0', "\u{fffd}"),
+        Value::Array(items) => items.iter_mut().for_each(without_nul),
+        Value::Object(map) => {
+            *map = std::mem::take(map)
+                .into_iter()
+                .map(|(key, mut value)| {
+                    without_nul(&mut value);
+                    (key.replace('\0', "\u{fffd}"), value)
+                })
+                .collect();
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use serde_json::json;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn inflate(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Problem> {
+        let mut sink = Sink::new("gzip", limit)?;
+        for chunk in bytes.chunks(7) {
+            sink.take(chunk)?;
+        }
+        sink.finish()
+    }
+
+    #[test]
+    fn what_fits_is_inflated_and_one_byte_more_is_too_large() {
+        let text = b"a".repeat(1000);
+        assert_eq!(inflate(&gzip(&text), 1000).unwrap(), text);
+        let error = inflate(&gzip(&text), 999).unwrap_err();
+        assert!(matches!(error, Problem::TooLarge(_)), "{error:?}");
+    }
+
+    #[test]
+    fn a_bomb_is_stopped_while_it_is_inflated() {
+        let bomb = gzip(&vec![0; 50_000_000]);
+        let mut sink = Sink::new("gzip", 10_000).unwrap();
+        let error = bomb.chunks(64).find_map(|chunk| sink.take(chunk).err());
+        assert!(matches!(error, Some(Problem::TooLarge(_))), "{error:?}");
+        let Sink::Gzip(decoder) = &sink else {
+            panic!("not gzip")
+        };
+        assert!(decoder.get_ref().bytes.capacity() < 100_000);
+    }
+
+    #[test]
+    fn what_is_cut_off_or_no_gzip_is_malformed() {
+        let whole = gzip(b"some text");
+        for bytes in [&whole[..whole.len() - 3], b"plain", b"\x1f\x8b"] {
+            let error = inflate(bytes, 1000).unwrap_err();
+            assert!(matches!(error, Problem::Malformed(_)), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn other_encodings_are_not_taken() {
+        let error = Sink::new("br", 10).err();
+        assert!(matches!(error, Some(Problem::UnsupportedMedia(_))));
+    }
+
+    #[test]
+    fn a_nul_is_replaced_wherever_it_stands() {
+        let value = json(br#"{"a\u0000":["\u0000b",{"c":"\u0000"}]}"#).unwrap();
+        assert_eq!(
+            value,
+            json!({"a\u{fffd}": ["\u{fffd}b", {"c": "\u{fffd}"}]})
+        );
+    }
+}
