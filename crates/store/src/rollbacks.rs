@@ -1,1 +1,13 @@
-//! Putting devices back and pausing rollouts.
+//! Putting devices back: which ones, where to, and noting how they got on.
+//!
+//! Callers lock the rollout first ([`crate::rollouts::lock`]), so that changes of one rollout come one
+//! after the other.
+
+mod find;
+mod write;
+
+pub use find::{
+    Good, Scope, batch_ended, candidates, failed_sample, good_images, rolling_back,
+    rollouts_to_put_back, rollouts_with_commands, rollouts_with_failures, still_rolling_back,
+};
+pub use write::{PutBack, mark, put_back};

@@ -3,7 +3,7 @@
 //! Rows are locked while they are judged, and each write is guarded by what was read, so that
 //! several replicas never judge a device twice.
 
-mod claim;
+pub(crate) mod claim;
 mod write;
 
 pub use claim::{Changed, InFlight, Shipment, changed, due, of_devices, returned, shipments};

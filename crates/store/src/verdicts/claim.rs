@@ -15,6 +15,7 @@ use windlass_types::image::{Digest, ImageReference, Repository};
 use windlass_types::observation::Observation;
 use windlass_types::policy::{RolloutRule, TagRule};
 use windlass_types::rollout::{DeviceStatus, RolloutStatus};
+use windlass_types::target::TargetSource;
 
 /// Parameters of one IN list at most.
 const CHUNK: usize = 1000;
@@ -79,6 +80,8 @@ pub struct InFlight {
     pub state: StateId,
     /// Its present target version.
     pub version: i64,
+    /// Who gave it that.
+    pub source: TargetSource,
     /// What its reports said.
     pub observation: Option<Observation>,
     /// When it polled or reported last.
@@ -99,6 +102,7 @@ struct Row {
     evidence: Option<Json<Value>>,
     state_id: Uuid,
     version: i64,
+    source: String,
     observation: Option<Json<Observation>>,
     last_seen_at: Option<DateTime<Utc>>,
 }
@@ -120,15 +124,16 @@ impl TryFrom<Row> for InFlight {
             evidence: row.evidence.map(|json| json.0),
             state: StateId(row.state_id),
             version: row.version,
+            source: parse("device_targets.source", &row.source)?,
             observation: row.observation.map(|json| json.0),
             last_seen_at: row.last_seen_at,
         })
     }
 }
 
-const SELECT: &str = "SELECT d.rollout_id, d.device_uuid, d.status, d.updated_at, d.admitted_at, \
+pub(crate) const SELECT: &str = "SELECT d.rollout_id, d.device_uuid, d.status, d.updated_at, d.admitted_at, \
     d.deadline_at, d.target_version, d.rollback_version, d.old_state_id, d.evidence, t.state_id, \
-    t.version, c.observation, p.last_seen_at \
+    t.version, t.source, c.observation, p.last_seen_at \
     FROM device_rollout_status d \
     JOIN device_targets t ON t.device_uuid = d.device_uuid \
     LEFT JOIN device_current_state c ON c.device_uuid = d.device_uuid \
@@ -141,12 +146,18 @@ fn list(statuses: &[DeviceStatus]) -> String {
 }
 
 /// Locks rows until the transaction ends; on SQLite writers are alone anyway.
-fn lock(session: &Session, wait: bool) -> &'static str {
+pub(crate) fn lock(session: &Session, wait: bool) -> &'static str {
     match (session.kind(), wait) {
         (Kind::Sqlite, _) => "",
         (Kind::Postgres, true) => " FOR UPDATE OF d",
         (Kind::Postgres, false) => " FOR UPDATE OF d SKIP LOCKED",
     }
+}
+
+/// The rows that this statement selects.
+pub(crate) async fn rows(statement: crate::Statement<'_>) -> Result<Vec<InFlight>> {
+    let rows: Vec<Row> = statement.all().await?;
+    rows.into_iter().map(InFlight::try_from).collect()
 }
 
 /// The rows of these devices in these statuses, locked. Waits for rows that another replica has.
@@ -172,10 +183,7 @@ pub async fn of_devices(
         for device in chunk {
             statement = statement.bind(device.0);
         }
-        let rows: Vec<Row> = statement.all().await?;
-        for row in rows {
-            found.push(row.try_into()?);
-        }
+        found.extend(rows(statement).await?);
     }
     Ok(found)
 }
@@ -198,8 +206,7 @@ pub async fn due(
         list(statuses),
         lock(session, false)
     );
-    let rows: Vec<Row> = session.built(sql).bind(now).bind(limit).all().await?;
-    rows.into_iter().map(InFlight::try_from).collect()
+    rows(session.built(sql).bind(now).bind(limit)).await
 }
 
 /// Up to `limit` unreachable rows whose device was seen since, the one seen last first, locked.
@@ -213,8 +220,7 @@ pub async fn returned(session: &mut Session, limit: i64) -> Result<Vec<InFlight>
          ORDER BY COALESCE(p.last_seen_at, c.received_at) DESC LIMIT $1{}",
         lock(session, false)
     );
-    let rows: Vec<Row> = session.built(sql).bind(limit).all().await?;
-    rows.into_iter().map(InFlight::try_from).collect()
+    rows(session.built(sql).bind(limit)).await
 }
 
 /// What a rollout ships and by which rule its devices are judged and put back.
