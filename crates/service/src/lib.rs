@@ -10,6 +10,7 @@
 //! five services run one each, `windlass up` runs all of them.
 
 pub mod config;
+mod healthcheck;
 pub mod http;
 pub mod keys;
 pub mod metrics;

@@ -3,7 +3,7 @@
 use crate::config::{Config, ConfigError, environment};
 use crate::http::{Part, ServeError};
 use crate::problem::chain;
-use crate::{Deps, telemetry};
+use crate::{Deps, healthcheck, telemetry};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +38,9 @@ pub enum StartError {
     /// A part of the program could not be made.
     #[error("{0}")]
     Part(String),
+    /// The program that runs already is not ready.
+    #[error("not ready")]
+    Unready(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The runtime.
     #[error("the runtime cannot be started")]
     Runtime(#[source] std::io::Error),
@@ -89,9 +92,12 @@ pub fn listen(address: &str) -> Result<TcpListener, StartError> {
     })
 }
 
+const USAGE: &str = "[--config FILE] [--check-config] [--healthcheck] [--version]";
+
 /// The whole `main` of a service: reads `--config FILE` (or `WINDLASS_CONFIG`), or with
 /// `--check-config` prints the settings in force and ends; makes the dependencies, and runs `service`
-/// until SIGTERM or SIGINT. Exit code 0 after a clean end, 1 after a failure, 2 for wrong arguments.
+/// until SIGTERM or SIGINT. With `--healthcheck` asks the program that runs already whether it is
+/// ready. Exit code 0 after a clean end, 1 after a failure, 2 for wrong arguments.
 ///
 /// `service` is compiled once, in the service's library; binaries stay a few lines.
 pub fn main_with(
@@ -99,24 +105,23 @@ pub fn main_with(
     service: impl AsyncFnOnce(&Config, &Deps) -> Result<Vec<Part>, StartError>,
 ) -> ExitCode {
     let mut file = std::env::var_os("WINDLASS_CONFIG").map(PathBuf::from);
-    let mut check = false;
+    let (mut check, mut healthcheck) = (false, false);
     let mut arguments = std::env::args_os().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
             Some("--config") => file = arguments.next().map(PathBuf::from),
             Some("--check-config") => check = true,
+            Some("--healthcheck") => healthcheck = true,
             Some("--version") => {
                 println!("{name} {}", env!("CARGO_PKG_VERSION"));
                 return ExitCode::SUCCESS;
             }
             Some("--help" | "-h") => {
-                println!("usage: {name} [--config FILE] [--check-config] [--version]");
+                println!("usage: {name} {USAGE}");
                 return ExitCode::SUCCESS;
             }
             _ => {
-                eprintln!(
-                    "{name}: unknown argument {argument:?}; usage: {name} [--config FILE] [--check-config]"
-                );
+                eprintln!("{name}: unknown argument {argument:?}; usage: {name} {USAGE}");
                 return ExitCode::from(2);
             }
         }
@@ -126,6 +131,10 @@ pub fn main_with(
         if check {
             print!("{}", config.masked());
             return Ok(());
+        }
+        if healthcheck {
+            return healthcheck::ask(&config.http.listen)
+                .map_err(|error| StartError::Unready(error.into()));
         }
         telemetry::init(&config.log);
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -91,6 +91,9 @@ fn each_says_what_is_wrong_with_its_settings_and_shows_those_in_force() {
         };
         let (ended, log) = start(&[("WINDLASS_HTTP_LISTEN", "127.0.0.1:1")]);
         assert!(ended && log.contains("listen = \"127.0.0.1:1\""), "{log}");
+        let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/windlass.toml");
+        let (ended, log) = start(&[("WINDLASS_CONFIG", shipped)]);
+        assert!(ended && log.contains("poll_interval_seconds = 60"), "{log}");
         let (ended, log) = start(&[("WINDLASS_HTTP_LISTN", "127.0.0.1:1")]);
         assert!(!ended && log.contains("WINDLASS_HTTP_LISTEN"), "{log}");
     }
