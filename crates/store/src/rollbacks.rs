@@ -8,6 +8,7 @@ mod write;
 
 pub use find::{
     Good, Scope, batch_ended, candidates, failed_sample, good_images, rolling_back,
-    rollouts_to_put_back, rollouts_with_commands, rollouts_with_failures, still_rolling_back,
+    rollouts_to_put_back, rollouts_with_commands, rollouts_with_failures, status_of,
+    still_rolling_back,
 };
 pub use write::{PutBack, mark, put_back};

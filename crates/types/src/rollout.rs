@@ -37,7 +37,7 @@ text_enum! {
 }
 
 impl RolloutStatus {
-    /// Whether nothing more is admitted and no command is taken, ever.
+    /// Whether nothing more is admitted, ever. The only order it still takes is to be rolled back.
     #[must_use]
     pub const fn is_final(self) -> bool {
         matches!(

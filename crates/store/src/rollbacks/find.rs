@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use windlass_types::ids::{DeviceId, RolloutId};
 use windlass_types::image::Digest;
+use windlass_types::rollout::DeviceStatus;
 
 /// Parameters of one IN list at most.
 const CHUNK: usize = 1000;
@@ -155,6 +156,25 @@ pub async fn batch_ended(session: &mut Session, rollout: RolloutId, batch: i64) 
         .optional()
         .await?;
     Ok(open.is_none())
+}
+
+/// Where a device stands in a rollout; none where it is not in it.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn status_of(
+    session: &mut Session,
+    rollout: RolloutId,
+    device: DeviceId,
+) -> Result<Option<DeviceStatus>> {
+    let row: Option<(String,)> = session
+        .sql("SELECT status FROM device_rollout_status WHERE rollout_id = $1 AND device_uuid = $2")
+        .bind(rollout.0)
+        .bind(device.0)
+        .optional()
+        .await?;
+    row.map(|(status,)| parse("device_rollout_status.status", &status))
+        .transpose()
 }
 
 /// Whether a rollout that is taken back has devices that are reachable and on their way.

@@ -62,7 +62,9 @@ pub struct InFlight {
     pub device: DeviceId,
     /// Where it stands.
     pub status: DeviceStatus,
-    /// Since when.
+    /// Why, where that was said.
+    pub reason: Option<String>,
+    /// Since when it stands there.
     pub since: DateTime<Utc>,
     /// When it was admitted.
     pub admitted_at: DateTime<Utc>,
@@ -93,6 +95,7 @@ struct Row {
     rollout_id: Uuid,
     device_uuid: Uuid,
     status: String,
+    reason: Option<String>,
     updated_at: DateTime<Utc>,
     admitted_at: Option<DateTime<Utc>>,
     deadline_at: Option<DateTime<Utc>>,
@@ -115,6 +118,7 @@ impl TryFrom<Row> for InFlight {
             rollout: RolloutId(row.rollout_id),
             device: DeviceId(row.device_uuid),
             status: parse("device_rollout_status.status", &row.status)?,
+            reason: row.reason,
             since: row.updated_at,
             admitted_at,
             deadline_at: row.deadline_at.unwrap_or(admitted_at),
@@ -131,7 +135,7 @@ impl TryFrom<Row> for InFlight {
     }
 }
 
-pub(crate) const SELECT: &str = "SELECT d.rollout_id, d.device_uuid, d.status, d.updated_at, d.admitted_at, \
+pub(crate) const SELECT: &str = "SELECT d.rollout_id, d.device_uuid, d.status, d.reason, d.updated_at, d.admitted_at, \
     d.deadline_at, d.target_version, d.rollback_version, d.old_state_id, d.evidence, t.state_id, \
     t.version, t.source, c.observation, p.last_seen_at \
     FROM device_rollout_status d \

@@ -191,3 +191,29 @@ pub async fn failed_images(
     }
     Ok(())
 }
+
+/// Forgets these images as ones that services proved healthy on, where they still are: a device was
+/// taken back from them.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn no_longer_good(session: &mut Session, rows: &[LastGood]) -> Result<()> {
+    let kind = session.kind();
+    for chunk in rows.chunks(CHUNK) {
+        let sql = format!(
+            "DELETE FROM device_last_good WHERE (device_uuid, app_id, service_id, image) IN \
+             (SELECT column1, column2, column3, column4 FROM (VALUES {}) AS raw)",
+            placeholders(kind, 1, chunk.len(), 4)
+        );
+        let mut statement = session.built(sql);
+        for row in chunk {
+            statement = statement
+                .bind(row.device.0)
+                .bind(row.app_id)
+                .bind(row.service_id)
+                .bind(row.image.clone());
+        }
+        statement.execute().await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! Failure budgets: a rollout beyond its own is paused, and its digest goes into quarantine.
+
+use crate::NAME;
+use serde_json::json;
+use windlass_core::budget::{Exceeded, exceeded};
+use windlass_service::Deps;
+use windlass_service::work::Next;
+use windlass_store::{Result, Session, events, quarantine, rollbacks, rollouts};
+use windlass_types::event::{EventType, NewEvent};
+use windlass_types::ids::RolloutId;
+use windlass_types::image::ImageReference;
+use windlass_types::rollout::{Rollout, RolloutStatus};
+
+/// Failures kept as evidence beside a quarantine: enough to see what they have in common.
+const SAMPLE: i64 = 5;
+
+/// Pauses each running rollout that is beyond its budget.
+///
+/// # Errors
+/// Whatever the store says; rollouts paused before stay paused.
+pub async fn run(deps: &Deps, _group: i64) -> Result<Next> {
+    let mut read = deps.store.read().await?;
+    let mut over = Vec::new();
+    for id in rollbacks::rollouts_with_failures(&mut read).await? {
+        if let Some(rollout) = rollouts::get(&mut read, id).await?
+            && judge(&mut read, &rollout).await?.is_some()
+        {
+            over.push(id);
+        }
+    }
+    drop(read);
+    for id in over {
+        pause(deps, id).await?;
+    }
+    Ok(Next::Idle)
+}
+
+/// Whether a rollout is beyond its budget. Also what a planner asks itself before it goes on.
+async fn judge(session: &mut Session, rollout: &Rollout) -> Result<Option<Exceeded>> {
+    if rollout.status != RolloutStatus::InProgress {
+        return Ok(None);
+    }
+    let failures = rollouts::failure_count(session, rollout).await?;
+    let ended = rollbacks::batch_ended(session, rollout.id, rollout.current_batch).await?;
+    Ok(exceeded(
+        &failures.batches,
+        &failures.latest_failed,
+        &rollout.rule.failure,
+        ended,
+    ))
+}
+
+async fn pause(deps: &Deps, id: RolloutId) -> Result<()> {
+    let mut tx = deps.store.begin().await?;
+    let Some(mut rollout) = rollouts::lock(&mut tx, id).await? else {
+        return Ok(());
+    };
+    // Again, under the lock: it may have been resumed or paused meanwhile.
+    let Some(found) = judge(&mut tx, &rollout).await? else {
+        return tx.rollback().await;
+    };
+    rollout.status = RolloutStatus::Paused;
+    rollout.status_reason = Some(found.reason);
+    rollout.status_detail = Some(found.detail.clone());
+    if !rollouts::save(&mut tx, &rollout).await? {
+        return tx.rollback().await;
+    }
+    let image = ImageReference::of(
+        &rollout.repository,
+        rollout.tag.as_deref(),
+        rollout.digest.as_ref(),
+    );
+    let event = |kind| {
+        NewEvent::new(kind, NAME)
+            .rollout(rollout.id, rollout.correlation_id)
+            .subject(&image)
+            .data(json!({
+                "image": image,
+                "reason": found.reason,
+                "detail": found.detail,
+                "batch": rollout.current_batch,
+            }))
+    };
+    let mut told = vec![event(EventType::RolloutPaused)];
+    if let Some(digest) = &rollout.digest {
+        let failures = rollbacks::failed_sample(&mut tx, id, SAMPLE).await?;
+        let evidence = json!({
+            "rollout_id": id,
+            "image": image,
+            "reason": found.reason,
+            "detail": found.detail,
+            "latest_failures": failures,
+        });
+        let new = quarantine::add(
+            &mut tx,
+            digest,
+            &rollout.repository,
+            Some(id),
+            &found.detail,
+            evidence,
+        )
+        .await?;
+        if new {
+            told.push(event(EventType::Quarantined));
+        }
+    }
+    events::append_all(&mut tx, told).await?;
+    deps.commit(tx).await?;
+    tracing::warn!(
+        rollout.id = %id,
+        image = %image,
+        reason = %found.reason,
+        detail = found.detail,
+        "a rollout went beyond its failure budget and is paused"
+    );
+    Ok(())
+}

@@ -1,0 +1,276 @@
+//! One group of one rollout's devices, inside the caller's transaction.
+
+use crate::NAME;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use windlass_core::rollback::{Move, Plan, plan};
+use windlass_core::target::state_id;
+use windlass_core::verdict::{Shipped, Wanted, wanted_of};
+use windlass_store::rollbacks::{self, PutBack};
+use windlass_store::verdicts::InFlight;
+use windlass_store::{Result, Session, events, targets};
+use windlass_types::event::{EventType, NewEvent};
+use windlass_types::ids::{DeviceId, StateId};
+use windlass_types::image::{Digest, ImageReference};
+use windlass_types::rollout::{DeviceStatus, Rollout, SkipReason};
+use windlass_types::target::{TargetSource, TargetState};
+
+/// Why devices are put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The device failed.
+    Failed,
+    /// The digest went into quarantine before the device ran it.
+    Quarantined,
+    /// The whole rollout is taken back.
+    RolloutTakenBack,
+    /// An operator wants this device back.
+    Operator,
+}
+
+impl Why {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Quarantined => "quarantined",
+            Self::RolloutTakenBack => "rollout_taken_back",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+/// What became of a group.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Done {
+    /// Devices on their way back.
+    pub(crate) put_back: usize,
+    /// Devices whose target somebody else changed; they are left alone.
+    pub(crate) changed: usize,
+    /// Devices with nothing to go back to.
+    pub(crate) stuck: usize,
+    /// Rows that need no further look; the others were overtaken and are looked at again.
+    pub(crate) settled: usize,
+}
+
+/// Nothing that this device could go back to is known to be good.
+const NO_GOOD_IMAGE: &str = "no_good_image";
+
+/// A device with its way back.
+struct Back {
+    row: InFlight,
+    state: StateId,
+    moves: Vec<Move>,
+    stuck: usize,
+}
+
+/// Puts these devices back, whose rows and rollout the caller has locked.
+pub(crate) async fn put_back_group(
+    tx: &mut Session,
+    rollout: &Rollout,
+    rows: Vec<InFlight>,
+    why: Why,
+) -> Result<Done> {
+    let ids: BTreeSet<StateId> = rows
+        .iter()
+        .flat_map(|row| [Some(row.state), row.old_state])
+        .flatten()
+        .collect();
+    let states = targets::states(tx, &ids.into_iter().collect::<Vec<_>>()).await?;
+    let devices: Vec<DeviceId> = rows.iter().map(|row| row.device).collect();
+    let good = rollbacks::good_images(tx, &devices).await?;
+    let nothing = BTreeMap::new();
+    let mut leaving: BTreeMap<(StateId, Option<StateId>), Vec<Wanted>> = BTreeMap::new();
+    let mut plans: BTreeMap<(StateId, Option<StateId>, String), (StateId, Plan)> = BTreeMap::new();
+    let mut new_states: BTreeMap<StateId, TargetState> = BTreeMap::new();
+    let (mut back, mut changed, mut stuck) = (Vec::new(), Vec::new(), Vec::new());
+    for row in rows {
+        let before = row.old_state.and_then(|id| states.get(&id));
+        let Some(present) = states.get(&row.state) else {
+            changed.push(row);
+            continue;
+        };
+        let leave = leaving
+            .entry((row.state, row.old_state))
+            .or_insert_with(|| wanted_of(present, before, shipped(rollout)));
+        if leave.is_empty() || by_hand(&row) {
+            changed.push(row);
+            continue;
+        }
+        let last_good = good.last_good.get(&row.device).unwrap_or(&nothing);
+        let banned = banned(rollout, &good, row.device);
+        // Devices alike in all that counts have the same way back.
+        let key = (
+            row.state,
+            row.old_state,
+            format!("{last_good:?} {banned:?}"),
+        );
+        let (state, way) = plans.entry(key).or_insert_with(|| {
+            let way = plan(present, leave, last_good, before, &banned);
+            (state_id(&way.next), way)
+        });
+        if way.moves.is_empty() {
+            stuck.push(row);
+            continue;
+        }
+        new_states.entry(*state).or_insert_with(|| way.next.clone());
+        back.push(Back {
+            row,
+            state: *state,
+            moves: way.moves.clone(),
+            stuck: way.stuck,
+        });
+    }
+    targets::ensure_states(tx, &new_states).await?;
+    let put = move_back(tx, rollout, &back, why).await?;
+    leave_alone(tx, rollout, &changed).await?;
+    give_up(tx, rollout, &stuck, why).await?;
+    Ok(Done {
+        put_back: put,
+        changed: changed.len(),
+        stuck: stuck.len(),
+        settled: put + changed.len() + stuck.len(),
+    })
+}
+
+fn shipped(rollout: &Rollout) -> Shipped<'_> {
+    Shipped {
+        repository: &rollout.repository,
+        tag_rule: &rollout.tag_rule,
+        tag: rollout.tag.as_deref(),
+        digest: rollout.digest.as_ref(),
+    }
+}
+
+/// A person has set this target since, and chose the image.
+fn by_hand(row: &InFlight) -> bool {
+    row.version != row.target_version && row.source == TargetSource::Operator
+}
+
+/// The digests that the device must not go back to.
+fn banned(rollout: &Rollout, good: &rollbacks::Good, device: DeviceId) -> BTreeSet<Digest> {
+    good.quarantined
+        .iter()
+        .chain(good.failed.get(&device).into_iter().flatten())
+        .chain(&rollout.digest)
+        .cloned()
+        .collect()
+}
+
+fn image_of(rollout: &Rollout) -> String {
+    ImageReference::of(
+        &rollout.repository,
+        rollout.tag.as_deref(),
+        rollout.digest.as_ref(),
+    )
+    .to_string()
+}
+
+async fn move_back(tx: &mut Session, rollout: &Rollout, back: &[Back], why: Why) -> Result<usize> {
+    let now = tx.now();
+    let rule = &rollout.rule;
+    let deadline =
+        now + chrono::TimeDelta::seconds(i64::from(rule.failure.rollback_timeout_seconds));
+    let silence =
+        now + chrono::TimeDelta::seconds(i64::from(rule.health.unreachable_after_seconds));
+    let rows: Vec<PutBack> = back
+        .iter()
+        .map(|one| PutBack {
+            device: one.row.device,
+            version: one.row.version,
+            state: one.state,
+            image: images(&one.moves),
+            evidence: with_way_back(one, why),
+            check_at: deadline.min(silence),
+            deadline_at: deadline,
+        })
+        .collect();
+    let done = rollbacks::put_back(tx, rollout.id, &rows).await?;
+    let told = back
+        .iter()
+        .filter_map(|one| Some((one, *done.get(&one.row.device)?)))
+        .map(|(one, version)| {
+            NewEvent::new(EventType::RollbackScheduled, NAME)
+                .rollout(rollout.id, rollout.correlation_id)
+                .device(one.row.device)
+                .version(version)
+                .subject(&images(&one.moves))
+                .data(json!({"why": why.as_str(), "services": one.moves}))
+        })
+        .collect();
+    events::append_all(tx, told).await?;
+    Ok(done.len())
+}
+
+fn images(moves: &[Move]) -> String {
+    let images: BTreeSet<&str> = moves.iter().map(|m| m.to.as_str()).collect();
+    images.into_iter().collect::<Vec<_>>().join(" ")
+}
+
+/// The evidence so far, with the way back written into it: what is verified later.
+fn with_way_back(one: &Back, why: Why) -> Value {
+    let mut evidence = match &one.row.evidence {
+        Some(Value::Object(evidence)) => evidence.clone(),
+        Some(_) | None => serde_json::Map::new(),
+    };
+    evidence.insert(
+        "rollback".to_owned(),
+        json!({
+            "why": why.as_str(),
+            "from_status": one.row.status,
+            "reason": one.row.reason,
+            "services": one.moves,
+            "services_without_a_good_image": one.stuck,
+        }),
+    );
+    Value::Object(evidence)
+}
+
+/// A judged device keeps its verdict; one that was not judged is out of the rollout.
+async fn leave_alone(tx: &mut Session, rollout: &Rollout, rows: &[InFlight]) -> Result<()> {
+    let reason = SkipReason::TargetChanged.as_str();
+    let judged = |row: &&InFlight| {
+        matches!(
+            row.status,
+            DeviceStatus::Completed | DeviceStatus::Failed | DeviceStatus::RollbackFailed
+        )
+    };
+    let kept = rows.iter().filter(judged).map(|row| row.device).collect();
+    let skipped = rows
+        .iter()
+        .filter(|row| !judged(row))
+        .map(|row| row.device)
+        .collect();
+    rollbacks::mark(tx, rollout.id, &kept, None, reason).await?;
+    rollbacks::mark(
+        tx,
+        rollout.id,
+        &skipped,
+        Some(DeviceStatus::Skipped),
+        reason,
+    )
+    .await
+}
+
+async fn give_up(tx: &mut Session, rollout: &Rollout, rows: &[InFlight], why: Why) -> Result<()> {
+    let devices = rows.iter().map(|row| row.device).collect();
+    rollbacks::mark(
+        tx,
+        rollout.id,
+        &devices,
+        Some(DeviceStatus::RollbackFailed),
+        NO_GOOD_IMAGE,
+    )
+    .await?;
+    let told = rows
+        .iter()
+        .map(|row| {
+            NewEvent::new(EventType::DeviceRollbackFailed, NAME)
+                .rollout(rollout.id, rollout.correlation_id)
+                .device(row.device)
+                .subject(&image_of(rollout))
+                .data(json!({"why": why.as_str(), "reason": NO_GOOD_IMAGE}))
+        })
+        .collect();
+    events::append_all(tx, told).await?;
+    Ok(())
+}
