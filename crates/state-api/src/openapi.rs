@@ -2,6 +2,7 @@
 
 use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, get};
+use serde_json::{Value, json};
 use std::sync::OnceLock;
 use utoipa::openapi::content::Content;
 use utoipa::openapi::path::{Operation, PathItem};
@@ -31,7 +32,9 @@ static DOCUMENT: OnceLock<String> = OnceLock::new();
 pub(crate) async fn serve() -> HttpResponse {
     let text = DOCUMENT.get_or_init(|| {
         // A document of maps with text keys: writing it cannot fail.
-        serde_json::to_string_pretty(&complete(crate::run::document())).unwrap_or_default()
+        let mut json = serde_json::to_value(complete(crate::run::document())).unwrap_or_default();
+        tighten(&mut json);
+        serde_json::to_string_pretty(&json).unwrap_or_default()
     });
     HttpResponse::Ok()
         .insert_header(ContentType::json())
@@ -189,6 +192,29 @@ fn finish(path: &str, operation: &mut Operation) {
                 .content
                 .insert("application/problem+json".to_owned(), problem());
         }
+    }
+}
+
+/// Says what the derives leave vague: how large a `u32` is, and that a parameter that is left out is
+/// not null.
+fn tighten(json: &mut Value) {
+    match json {
+        Value::Object(map) => {
+            if map.get("format") == Some(&json!("int32")) && map.contains_key("minimum") {
+                map.insert("format".to_owned(), json!("int64"));
+                map.entry("maximum").or_insert_with(|| json!(u32::MAX));
+            }
+            if map.contains_key("in")
+                && let Some(kind) = map.get_mut("schema").and_then(|s| s.get_mut("type"))
+                && let Some(kinds) = kind.as_array()
+            {
+                let given: Vec<_> = kinds.iter().filter(|k| **k != json!("null")).collect();
+                *kind = given.first().map_or(Value::Null, |k| (*k).clone());
+            }
+            map.values_mut().for_each(tighten);
+        }
+        Value::Array(items) => items.iter_mut().for_each(tighten),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

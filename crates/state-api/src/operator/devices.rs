@@ -23,6 +23,9 @@ use windlass_types::problem::FieldError;
 /// Tags of one device at most.
 const MOST_TAGS: usize = 100;
 
+/// A year in seconds: who was away for longer is not found by when it was seen.
+const YEAR: u32 = 31_536_000;
+
 pub(super) async fn read(session: &mut Session, uuid: DeviceId) -> Result<Device, Problem> {
     devices::get(session, uuid)
         .await?
@@ -71,6 +74,9 @@ pub(super) async fn list(
             BTreeMap::from([(key.to_owned(), value.to_owned())])
         }
     };
+    if query.seen_within.is_some_and(|seconds| seconds > YEAR) {
+        return Err(wrong("seen_within", format!("at most a year, {YEAR} s")));
+    }
     let mut session = app.deps.store.read().await?;
     let filter = DeviceFilter {
         fleet: query.fleet.clone(),

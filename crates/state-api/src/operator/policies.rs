@@ -116,7 +116,7 @@ pub(super) async fn get(
 /// Gives a policy another text. Rollouts that run keep the rule they were made with.
 #[utoipa::path(tag = "policies", request_body = PolicySpec, params(
     ("id" = uuid::Uuid, Path, description = "The policy"),
-    ("If-Match" = Option<String>, Header, description = "The version that was read, as in \"3\""),
+    ("If-Match" = Option<String>, Header, description = "The version that was read, as in \"3\"", pattern = r#"^(\*|"[0-9]{1,18}")$"#),
 ), responses(
     (status = 200, description = "The policy as it is now", body = Policy, headers(("etag" = String))),
     (status = 404, description = "There is no such policy"),
@@ -150,7 +150,7 @@ pub(super) async fn update(
 /// Deletes a policy. Its rollouts go on.
 #[utoipa::path(tag = "policies", params(
     ("id" = uuid::Uuid, Path, description = "The policy"),
-    ("If-Match" = Option<String>, Header, description = "The version that was read, as in \"3\""),
+    ("If-Match" = Option<String>, Header, description = "The version that was read, as in \"3\"", pattern = r#"^(\*|"[0-9]{1,18}")$"#),
 ), responses(
     (status = 204, description = "It is gone"),
     (status = 404, description = "There is no such policy"),

@@ -58,7 +58,7 @@ pub(super) async fn get(
 /// nothing and keeps the version.
 #[utoipa::path(tag = "devices", request_body = NewTarget, params(
     ("uuid" = uuid::Uuid, Path, description = "The device"),
-    ("If-Match" = Option<String>, Header, description = "The version that was read, as in \"3\""),
+    ("If-Match" = Option<String>, Header, description = "The version that was read, as in \"3\"", pattern = r#"^(\*|"[0-9]{1,18}")$"#),
 ), responses(
     (status = 200, description = "The target as it is now", body = DeviceTarget, headers(("etag" = String))),
     (status = 404, description = "There is no such device"),
