@@ -4,7 +4,7 @@
 //! hear of it. They also tell late and out of order. The rules are in docs/adr/0004-pushes-and-duplicates.md.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use windlass_types::delivery::ImageVersion;
+use windlass_types::delivery::SeenVersion;
 use windlass_types::ids::ImageVersionId;
 use windlass_types::image::Digest;
 
@@ -44,13 +44,13 @@ pub fn believable(
 /// one and those with the pushed digest matter; their order does not.
 #[must_use]
 pub fn meaning(
-    seen: &[ImageVersion],
+    seen: &[SeenVersion],
     digest: Option<&Digest>,
     pushed_at: Option<DateTime<Utc>>,
     received_at: DateTime<Utc>,
 ) -> Meaning {
     let pushed_at = believable(pushed_at, received_at);
-    let latest = |a: &&ImageVersion, b: &&ImageVersion| (a.seen_at, a.id).cmp(&(b.seen_at, b.id));
+    let latest = |a: &&SeenVersion, b: &&SeenVersion| (a.seen_at, a.id).cmp(&(b.seen_at, b.id));
     let Some(present) = seen
         .iter()
         .filter(|version| version.replaced_at.is_none())
@@ -92,7 +92,7 @@ pub fn meaning(
 /// Whether a push of a replaced version's digest tells of that version again, rather than of the tag
 /// moved back to it.
 fn is_repeat_of(
-    version: &ImageVersion,
+    version: &SeenVersion,
     pushed_at: Option<DateTime<Utc>>,
     received_at: DateTime<Utc>,
 ) -> bool {
@@ -136,8 +136,8 @@ mod tests {
         pushed: Option<i64>,
         seen: i64,
         replaced: Option<i64>,
-    ) -> ImageVersion {
-        ImageVersion {
+    ) -> SeenVersion {
+        SeenVersion {
             id: Uuid::from_u128(id).into(),
             repository: "r.io/app".parse().unwrap(),
             tag: "v1".to_owned(),
@@ -176,7 +176,7 @@ mod tests {
         // (what, versions seen, digest, pushed, received, meaning)
         type Case = (
             &'static str,
-            Vec<ImageVersion>,
+            Vec<SeenVersion>,
             Option<u8>,
             Option<i64>,
             i64,
@@ -393,7 +393,7 @@ mod tests {
     }
 
     /// Does to the versions what the service does to the rows.
-    fn apply(seen: &mut Vec<ImageVersion>, push: &(Option<u8>, Option<i64>, i64)) -> Meaning {
+    fn apply(seen: &mut Vec<SeenVersion>, push: &(Option<u8>, Option<i64>, i64)) -> Meaning {
         let (named, pushed, received) = *push;
         let named_digest = named.map(digest);
         let pushed_at = believable(pushed.map(at), at(received));

@@ -6,7 +6,7 @@ use crate::error::{Result, parse};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use uuid::Uuid;
-use windlass_types::delivery::{ImageVersion, RolloutSummary};
+use windlass_types::delivery::{SeenVersion, RolloutSummary};
 use windlass_types::ids::{CorrelationId, DeliveryId, ImageVersionId, RolloutId};
 use windlass_types::image::{Digest, Repository};
 
@@ -30,7 +30,7 @@ struct Row {
 const COLUMNS: &str = "id, repository, tag, digest, kind, actor, pushed_at, seen_at, delivery_id, \
                        correlation_id, replaced_at, resolve_attempts, resolve_error";
 
-impl TryFrom<Row> for ImageVersion {
+impl TryFrom<Row> for SeenVersion {
     type Error = crate::Error;
     fn try_from(row: Row) -> Result<Self> {
         Ok(Self {
@@ -64,7 +64,7 @@ pub async fn comparable(
     repository: &Repository,
     tag: &str,
     digest: Option<&Digest>,
-) -> Result<Vec<ImageVersion>> {
+) -> Result<Vec<SeenVersion>> {
     let sql = format!(
         "SELECT {COLUMNS} FROM image_versions \
          WHERE repository = $1 AND tag = $2 AND (replaced_at IS NULL OR digest = $3) \
@@ -77,14 +77,14 @@ pub async fn comparable(
         .bind(digest.map(Digest::to_string))
         .all()
         .await?;
-    rows.into_iter().map(ImageVersion::try_from).collect()
+    rows.into_iter().map(SeenVersion::try_from).collect()
 }
 
 /// The versions with these ids, in no order.
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn by_ids(session: &mut Session, ids: &[ImageVersionId]) -> Result<Vec<ImageVersion>> {
+pub async fn by_ids(session: &mut Session, ids: &[ImageVersionId]) -> Result<Vec<SeenVersion>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -97,7 +97,7 @@ pub async fn by_ids(session: &mut Session, ids: &[ImageVersionId]) -> Result<Vec
         statement = statement.bind(id.0);
     }
     let rows: Vec<Row> = statement.all().await?;
-    rows.into_iter().map(ImageVersion::try_from).collect()
+    rows.into_iter().map(SeenVersion::try_from).collect()
 }
 
 /// Makes this the version that its tag names, in the place of another. Returns false where another
@@ -108,7 +108,7 @@ pub async fn by_ids(session: &mut Session, ids: &[ImageVersionId]) -> Result<Vec
 /// Whatever the database says.
 pub async fn insert(
     session: &mut Session,
-    version: &ImageVersion,
+    version: &SeenVersion,
     replaces: Option<ImageVersionId>,
 ) -> Result<bool> {
     let now = session.now();
@@ -153,12 +153,12 @@ pub async fn insert(
 #[derive(Debug, Clone, PartialEq)]
 pub enum Learned {
     /// It is there to be shipped.
-    Available(Box<ImageVersion>),
+    Available(Box<SeenVersion>),
     /// The tag named this digest before, and that was planned: the earlier version is the present one
     /// again, and this one is done.
     NothingNew {
         /// This one.
-        version: Box<ImageVersion>,
+        version: Box<SeenVersion>,
         /// The one that the tag names again.
         present: ImageVersionId,
     },
@@ -189,7 +189,7 @@ pub async fn learn(session: &mut Session, id: ImageVersionId, digest: &Digest) -
     let Some(row) = row else {
         return Ok(Learned::Gone);
     };
-    let version = ImageVersion::try_from(row)?;
+    let version = SeenVersion::try_from(row)?;
     let before: Option<(Uuid, Option<String>, Option<String>)> = session
         .sql(
             "SELECT v.id, v.digest, p.decision FROM image_versions v \

@@ -146,7 +146,7 @@ pub struct DeliveryDetail {
 
 /// One version of a tag that was seen: what a push makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageVersion {
+pub struct SeenVersion {
     /// Its id.
     pub id: ImageVersionId,
     /// The repository.

@@ -1,6 +1,10 @@
 //! The service as a whole.
 
+use crate::state::State;
+use crate::{listing, receive, resolver, retention};
+use actix_web::web::{self, Data, ServiceConfig};
 use std::process::ExitCode;
+use std::sync::Arc;
 use windlass_service::config::Config;
 use windlass_service::{Deps, Part, StartError, main_with};
 
@@ -8,8 +12,32 @@ use windlass_service::{Deps, Part, StartError, main_with};
 ///
 /// # Errors
 /// [`StartError`] where a setting cannot be used.
-pub async fn part(_config: &Config, _deps: &Deps) -> Result<Part, StartError> {
-    Ok(Part::new("webhook-ingest", |_routes| {}))
+pub async fn part(config: &Config, deps: &Deps) -> Result<Part, StartError> {
+    let state = Arc::new(State::new(config, deps).await?);
+    let data = Data::from(Arc::clone(&state));
+    Ok(
+        Part::new("webhook-ingest", move |config| routes(config, data.clone()))
+            .with_loop(resolver::work(Arc::clone(&state)))
+            .with_loop(retention::work(state)),
+    )
+}
+
+/// Fixed paths come before those with names in them.
+fn routes(config: &mut ServiceConfig, state: Data<State>) {
+    config
+        .app_data(state)
+        .service(web::resource("/api/v1/webhooks/deliveries").route(web::get().to(listing::list)))
+        .service(
+            web::resource("/api/v1/webhooks/deliveries/{id}").route(web::get().to(listing::show)),
+        )
+        .service(
+            web::resource("/api/v1/webhooks/{endpoint}/test").route(web::get().to(receive::test)),
+        )
+        .service(web::resource("/api/v1/webhooks/{endpoint}").route(web::post().to(receive::plain)))
+        .service(
+            web::resource("/api/v1/webhooks/{endpoint}/{secret}")
+                .route(web::post().to(receive::with_secret)),
+        );
 }
 
 /// The whole program.

@@ -1,0 +1,127 @@
+//! The endpoints that the configuration names.
+
+use crate::senders::{self, Sender};
+use std::collections::BTreeMap;
+use windlass_service::config::WebhooksSection;
+
+/// The endpoint at the address that registries' guides are written for.
+pub(crate) const USUAL: &str = "docker-registry";
+
+/// One endpoint.
+pub(crate) struct Endpoint {
+    /// Its name, in its address.
+    pub(crate) name: String,
+    /// What deliveries are authenticated with; `None` where none is wanted.
+    pub(crate) secret: Option<String>,
+    /// The one sender it takes; `None` where senders are recognised.
+    pub(crate) sender: Option<&'static Sender>,
+    /// The registry's host as policies and devices name it.
+    pub(crate) registry: Option<String>,
+}
+
+/// Reads and checks the endpoints.
+///
+/// # Errors
+/// A text that says which setting cannot be used, and what could be.
+pub(crate) fn read(section: &WebhooksSection) -> Result<BTreeMap<String, Endpoint>, String> {
+    let mut endpoints = BTreeMap::new();
+    for (name, settings) in &section.endpoints {
+        let refused = |text: String| Err(format!("webhooks.endpoints.{name}: {text}"));
+        let name_ok = (1..=64).contains(&name.len())
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        if !name_ok {
+            return refused(
+                "a name has 1 to 64 letters, digits, '.', '_' or '-'; it is part of an address"
+                    .to_owned(),
+            );
+        }
+        if name == "deliveries" {
+            return refused("this address shows the deliveries; take another name".to_owned());
+        }
+        if settings.secret.as_ref().is_some_and(String::is_empty) {
+            return refused("the secret is empty; give one, or write insecure = true".to_owned());
+        }
+        let sender = match &settings.sender {
+            None => None,
+            Some(wanted) => match senders::named(wanted) {
+                Some(sender) => Some(sender),
+                None => {
+                    return refused(format!(
+                        "there is no sender {wanted:?}; there are {}",
+                        senders::names()
+                    ));
+                }
+            },
+        };
+        if let Some(registry) = &settings.registry
+            && windlass_types::image::Repository::new(registry, "any/name").is_err()
+        {
+            return refused(format!("{registry:?} is no host of a registry"));
+        }
+        let endpoint = Endpoint {
+            name: name.clone(),
+            secret: settings.secret.clone(),
+            sender,
+            registry: settings.registry.clone(),
+        };
+        endpoints.insert(name.clone(), endpoint);
+    }
+    Ok(endpoints)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use windlass_service::config::EndpointSection;
+
+    fn with(name: &str, settings: EndpointSection) -> Result<BTreeMap<String, Endpoint>, String> {
+        read(&WebhooksSection {
+            endpoints: [(name.to_owned(), settings)].into(),
+            ..WebhooksSection::default()
+        })
+    }
+
+    #[test]
+    fn an_endpoint_that_cannot_work_is_refused_at_the_start() {
+        let plain = || EndpointSection {
+            secret: Some("s3cret".to_owned()),
+            ..EndpointSection::default()
+        };
+        assert!(with("ci", plain()).is_ok());
+        let wrong = [
+            ("deliveries", plain(), "deliveries"),
+            ("a/b", plain(), "letters"),
+            ("", plain(), "letters"),
+            (
+                "ci",
+                EndpointSection {
+                    secret: Some(String::new()),
+                    ..plain()
+                },
+                "empty",
+            ),
+            (
+                "ci",
+                EndpointSection {
+                    sender: Some("quai".to_owned()),
+                    ..plain()
+                },
+                "docker_hub, ghcr, distribution",
+            ),
+            (
+                "ci",
+                EndpointSection {
+                    registry: Some("http://r.io".to_owned()),
+                    ..plain()
+                },
+                "host",
+            ),
+        ];
+        for (name, settings, part) in wrong {
+            let error = with(name, settings).err().unwrap();
+            assert!(error.contains(part), "{name}: {error}");
+        }
+    }
+}

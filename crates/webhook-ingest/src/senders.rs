@@ -1,0 +1,101 @@
+//! The senders whose deliveries are understood: one file and one table of cases each.
+//!
+//! A new one is a file beside these, a line in [`SENDERS`] and a table in `cases/`; docs/webhooks.md
+//! says how.
+
+mod distribution;
+mod docker_hub;
+mod fields;
+mod ghcr;
+mod times;
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use windlass_types::delivery::{ParsedPush, ReasonCode};
+
+/// A delivery as a sender's parser sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Incoming<'a> {
+    /// The headers that are kept, names in lower case.
+    pub headers: &'a BTreeMap<String, String>,
+    /// The body.
+    pub body: &'a Value,
+    /// The registry's host as the endpoint's configuration names it, where the sender names another
+    /// or none.
+    pub registry: Option<&'a str>,
+}
+
+impl Incoming<'_> {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+}
+
+/// What a delivery says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// The sender's own id for it, where it has one.
+    pub delivery_id: Option<String>,
+    /// What it tells of.
+    pub content: Content,
+}
+
+/// What a delivery tells of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// These pushes, at least one, in the order told.
+    Pushes(Vec<ParsedPush>),
+    /// No image push.
+    Ignored(ReasonCode),
+}
+
+/// Why a delivery cannot be read: what is wrong and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Malformed(pub String);
+
+/// One kind of sender.
+#[derive(Debug)]
+pub struct Sender {
+    /// Its name in configuration, answers and metrics.
+    pub name: &'static str,
+    /// Whether a delivery looks like its own.
+    recognises: fn(&Incoming<'_>) -> bool,
+    /// Reads a delivery of its own.
+    read: fn(&Incoming<'_>) -> Result<Reading, Malformed>,
+}
+
+impl Sender {
+    /// Reads a delivery.
+    ///
+    /// # Errors
+    /// [`Malformed`] where it does not have the sender's shape.
+    pub fn read(&self, incoming: &Incoming<'_>) -> Result<Reading, Malformed> {
+        (self.read)(incoming)
+    }
+}
+
+/// Every sender. No delivery is recognised by two of them.
+pub static SENDERS: &[Sender] = &[docker_hub::SENDER, ghcr::SENDER, distribution::SENDER];
+
+/// The sender of this name.
+#[must_use]
+pub fn named(name: &str) -> Option<&'static Sender> {
+    SENDERS.iter().find(|sender| sender.name == name)
+}
+
+/// The sender that a delivery looks like.
+#[must_use]
+pub fn recognise(incoming: &Incoming<'_>) -> Option<&'static Sender> {
+    SENDERS.iter().find(|sender| (sender.recognises)(incoming))
+}
+
+/// The names of all senders, for people.
+#[must_use]
+pub fn names() -> String {
+    let names: Vec<_> = SENDERS.iter().map(|sender| sender.name).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests;

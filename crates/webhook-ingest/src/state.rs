@@ -1,0 +1,111 @@
+//! What the service works with.
+
+use crate::endpoints::{self, Endpoint};
+use crate::metrics::Metrics;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use windlass_registry::{Credentials, Options, Registry};
+use windlass_service::config::{Config, RegistrySection, WebhooksSection};
+use windlass_service::keys::{KeyHash, Pepper, equal};
+use windlass_service::{Deps, Problem, StartError};
+use windlass_store::api_keys;
+
+/// Everything requests and loops share.
+pub(crate) struct State {
+    pub(crate) deps: Deps,
+    pub(crate) endpoints: BTreeMap<String, Endpoint>,
+    pub(crate) settings: WebhooksSection,
+    pub(crate) resolving: RegistrySection,
+    pub(crate) registry: Result<Registry, windlass_registry::Error>,
+    pub(crate) metrics: Metrics,
+    pepper: Pepper,
+    api_key: Option<KeyHash>,
+}
+
+impl State {
+    /// Checks the settings and makes what is needed once.
+    ///
+    /// # Errors
+    /// [`StartError`] where a setting cannot be used or the store does not answer.
+    pub(crate) async fn new(config: &Config, deps: &Deps) -> Result<Self, StartError> {
+        let endpoints = endpoints::read(&config.webhooks).map_err(StartError::Part)?;
+        for endpoint in endpoints.values().filter(|known| known.secret.is_none()) {
+            tracing::warn!(
+                endpoint = endpoint.name,
+                "anybody who reaches this endpoint can make rollouts; it takes deliveries unsigned"
+            );
+        }
+        let pepper = Pepper::load(&deps.store).await?;
+        let registry = Registry::new(options(&config.registry));
+        if let Err(error) = &registry {
+            // Deliveries that tell their digest are none the worse for it.
+            tracing::error!(%error, "no registry can be asked for digests");
+        }
+        let metrics = Metrics::new(&deps.metrics).map_err(|error| {
+            StartError::Part(format!(
+                "webhook-ingest's metrics cannot be registered: {error}"
+            ))
+        })?;
+        Ok(Self {
+            deps: deps.clone(),
+            endpoints,
+            settings: config.webhooks.clone(),
+            resolving: config.registry.clone(),
+            registry,
+            metrics,
+            api_key: config
+                .state_api
+                .api_key
+                .as_deref()
+                .map(|key| pepper.hash(key)),
+            pepper,
+        })
+    }
+
+    /// Lets operators through.
+    ///
+    /// # Errors
+    /// [`Problem::Unauthorized`] without a good key, [`Problem::Unavailable`] where the store cannot
+    /// be asked for it.
+    pub(crate) async fn operator(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let refused = || {
+            Problem::Unauthorized(
+                "an operator's key is needed: Authorization: Bearer <key>".to_owned(),
+            )
+        };
+        let value = headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .ok_or_else(refused)?;
+        let key = match value.split_once(' ') {
+            Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => key.trim(),
+            _ => return Err(refused()),
+        };
+        let hash = self.pepper.hash(key);
+        if self
+            .api_key
+            .is_some_and(|configured| equal(&configured, &hash))
+        {
+            return Ok(());
+        }
+        let mut session = self.deps.store.read().await?;
+        match api_keys::find(&mut session, &hash).await? {
+            Some(_) => Ok(()),
+            None => Err(refused()),
+        }
+    }
+}
+
+fn options(section: &RegistrySection) -> Options {
+    let credentials = section.users.iter().filter_map(|(host, user)| {
+        let password = section.passwords.get(host)?.clone();
+        let user = user.clone();
+        Some((host.clone(), Credentials { user, password }))
+    });
+    Options {
+        http_hosts: section.http_hosts.iter().cloned().collect(),
+        credentials: credentials.collect(),
+        timeout: Some(Duration::from_secs(section.timeout_seconds)),
+    }
+}
