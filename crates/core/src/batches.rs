@@ -18,6 +18,13 @@ pub fn shuffle_of(device: DeviceId) -> i64 {
     draw(&[b"device", device.0.as_bytes()], MODULUS)
 }
 
+/// A seed drawn from a text. Rollouts by hand take their image, so that what a dry run shows is what
+/// will be.
+#[must_use]
+pub fn seed_of(text: &str) -> i64 {
+    draw(&[b"seed", text.as_bytes()], i64::MAX)
+}
+
 /// The map of one rollout, `a` from 1 and `b` from 0, both below [`MODULUS`]. `a` is never 0, so
 /// that different numbers stay different.
 #[must_use]

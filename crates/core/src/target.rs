@@ -81,6 +81,43 @@ pub fn with_version(
     Some(next)
 }
 
+/// The images that targets name, sorted by what a rollout does to them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Those it moves.
+    pub moved: Vec<String>,
+    /// Those of them that name the shipped version already.
+    pub there: Vec<String>,
+}
+
+/// Which of these images, as written in targets, a rollout of this version moves: those of its
+/// repository whose tag the rule takes, or that are pinned by digest alone.
+#[must_use]
+pub fn moved(
+    images: &[String],
+    repository: &Repository,
+    tag_rule: &TagRule,
+    tag: Option<&str>,
+    digest: Option<&Digest>,
+) -> Moved {
+    let mut found = Moved::default();
+    for text in images {
+        let Ok(image) = text.parse::<ImageReference>() else {
+            continue;
+        };
+        if image.repository() != repository
+            || image.tag().is_some_and(|tag| !tag_matches(tag_rule, tag))
+        {
+            continue;
+        }
+        if image.tag() == tag && image.digest() == digest {
+            found.there.push(text.clone());
+        }
+        found.moved.push(text.clone());
+    }
+    found
+}
+
 /// Gives one service this image. Returns whether the service is there.
 pub fn set_image(state: &mut TargetState, app_id: i64, service_id: i64, image: &str) -> bool {
     let mut found = false;
@@ -149,6 +186,40 @@ mod tests {
         assert_eq!(first.config["ports"], json!(["1:2"]));
         assert_eq!(first.rest["extra"], json!(true));
         assert_eq!(after.config, before.config);
+    }
+
+    #[test]
+    fn images_in_use_are_sorted_as_targets_would_be_moved() {
+        let digest: Digest = format!("sha256:{}", "b".repeat(64)).parse().unwrap();
+        let there = format!("r:5000/demo/app:v2@{digest}");
+        let pinned = format!("r:5000/demo/app@{digest}");
+        let images = [
+            "r:5000/demo/app:v1",
+            "r:5000/demo/app:v2",
+            &there,
+            &pinned,
+            "r:5000/demo/app:beta",
+            "r:5000/demo/other:v1",
+            "no reference",
+        ]
+        .map(str::to_owned);
+        let rule = TagRule::Glob {
+            pattern: "v*".to_owned(),
+        };
+        let repository = "r:5000/demo/app".parse().unwrap();
+        let found = moved(&images, &repository, &rule, Some("v2"), Some(&digest));
+        assert_eq!(found.moved, images[..4]);
+        assert_eq!(found.there, [there]);
+        for image in &images {
+            let one = state(&[image]);
+            let next = with_version(&one, &repository, &rule, Some("v2"), Some(&digest));
+            assert_eq!(next.is_some(), found.moved.contains(image), "{image}");
+            assert_eq!(
+                next.is_some_and(|next| next == one),
+                found.there.contains(image),
+                "{image}"
+            );
+        }
     }
 
     #[test]

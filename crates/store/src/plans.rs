@@ -1,1 +1,276 @@
-//! What the planner made of each image version and trigger.
+//! What is still to be planned, and what was made of it: pushed versions, and rollouts by hand.
+
+use crate::db::Session;
+use crate::error::{Result, parse};
+use sqlx::types::Json;
+use uuid::Uuid;
+use windlass_types::api::{PlanDecision, TriggerDecision};
+use windlass_types::ids::{
+    CorrelationId, DeliveryId, ImageVersionId, PolicyId, RolloutId, TriggerId,
+};
+use windlass_types::image::{Digest, Repository};
+use windlass_types::policy::{Filters, OnUnresolved, RolloutRule};
+
+/// A pushed version about which nothing has been decided yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenVersion {
+    /// Its id.
+    pub id: ImageVersionId,
+    /// The repository.
+    pub repository: Repository,
+    /// The tag.
+    pub tag: String,
+    /// The digest, once known.
+    pub digest: Option<Digest>,
+    /// The delivery that told of it.
+    pub delivery: Option<DeliveryId>,
+    /// What ties its events together.
+    pub correlation: CorrelationId,
+    /// Whether the tag has moved on to a newer version.
+    pub replaced: bool,
+    /// How often its registry was asked for the digest in vain.
+    pub attempts: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct VersionRow {
+    id: Uuid,
+    repository: String,
+    tag: String,
+    digest: Option<String>,
+    delivery_id: Option<Uuid>,
+    correlation_id: Uuid,
+    replaced: bool,
+    resolve_attempts: i64,
+}
+
+impl TryFrom<VersionRow> for OpenVersion {
+    type Error = crate::Error;
+    fn try_from(row: VersionRow) -> Result<Self> {
+        Ok(Self {
+            id: ImageVersionId(row.id),
+            repository: parse("image_versions.repository", &row.repository)?,
+            tag: row.tag,
+            digest: row
+                .digest
+                .map(|text| parse("image_versions.digest", &text))
+                .transpose()?,
+            delivery: row.delivery_id.map(DeliveryId),
+            correlation: CorrelationId(row.correlation_id),
+            replaced: row.replaced,
+            attempts: row.resolve_attempts,
+        })
+    }
+}
+
+/// Up to `limit` versions after this one that can be planned: their digest is known, or its
+/// registry was asked for it at least `attempts` times, or a newer version has replaced them.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn open_versions(
+    session: &mut Session,
+    attempts: i64,
+    after: Option<ImageVersionId>,
+    limit: i64,
+) -> Result<Vec<ImageVersionId>> {
+    let rows: Vec<(Uuid,)> = session
+        .sql(
+            "SELECT id FROM image_versions WHERE planned_at IS NULL AND id > $1 AND \
+             (digest IS NOT NULL OR replaced_at IS NOT NULL OR resolve_attempts >= $2) \
+             ORDER BY id LIMIT $3",
+        )
+        .bind(after.map_or(Uuid::nil(), |id| id.0))
+        .bind(attempts)
+        .bind(limit)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(id,)| ImageVersionId(id)).collect())
+}
+
+/// Takes a version for planning: until the transaction ends nobody else plans or replaces it, and
+/// with its commit it is planned. None where another replica was first.
+///
+/// # Errors
+/// Whatever the database says; a conflict where another replica was first in a snapshot.
+pub async fn take_version(
+    session: &mut Session,
+    id: ImageVersionId,
+) -> Result<Option<OpenVersion>> {
+    let now = session.now();
+    let row: Option<VersionRow> = session
+        .sql(
+            "UPDATE image_versions SET planned_at = $1 WHERE id = $2 AND planned_at IS NULL \
+             RETURNING id, repository, tag, digest, delivery_id, correlation_id, \
+             replaced_at IS NOT NULL AS replaced, resolve_attempts",
+        )
+        .bind(now)
+        .bind(id.0)
+        .optional()
+        .await?;
+    row.map(OpenVersion::try_from).transpose()
+}
+
+/// Writes down what was made of a version taken by [`take_version`].
+///
+/// # Errors
+/// A unique violation where something was made of it already.
+pub async fn decide_version(
+    session: &mut Session,
+    id: ImageVersionId,
+    decision: PlanDecision,
+    policy: Option<PolicyId>,
+    rollout: Option<RolloutId>,
+    detail: Option<&str>,
+) -> Result<()> {
+    let now = session.now();
+    session
+        .sql(
+            "INSERT INTO image_plans (image_version_id, decision, policy_id, rollout_id, detail, \
+             decided_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(id.0)
+        .bind(decision.as_str())
+        .bind(policy.map(|id| id.0))
+        .bind(rollout.map(|id| id.0))
+        .bind(detail.map(str::to_owned))
+        .bind(now)
+        .execute()
+        .await?;
+    Ok(())
+}
+
+/// A rollout by hand that has not been made yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenTrigger {
+    /// Its id.
+    pub id: TriggerId,
+    /// The repository.
+    pub repository: Repository,
+    /// The tag it ships.
+    pub tag: Option<String>,
+    /// The digest it ships, once known.
+    pub digest: Option<Digest>,
+    /// How it runs.
+    pub rule: RolloutRule,
+    /// Which devices.
+    pub filters: Filters,
+    /// What to do while the digest is unknown.
+    pub on_unresolved: OnUnresolved,
+    /// Who asked for it.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// What ties its events together.
+    pub correlation: CorrelationId,
+    /// How often its registry was asked for the digest in vain.
+    pub attempts: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct TriggerRow {
+    id: Uuid,
+    repository: String,
+    tag: Option<String>,
+    digest: Option<String>,
+    rule: Json<RolloutRule>,
+    filters: Json<Filters>,
+    on_unresolved: String,
+    actor: String,
+    reason: String,
+    correlation_id: Uuid,
+    resolve_attempts: i64,
+}
+
+impl TryFrom<TriggerRow> for OpenTrigger {
+    type Error = crate::Error;
+    fn try_from(row: TriggerRow) -> Result<Self> {
+        Ok(Self {
+            id: TriggerId(row.id),
+            repository: parse("image_triggers.repository", &row.repository)?,
+            tag: row.tag,
+            digest: row
+                .digest
+                .map(|text| parse("image_triggers.digest", &text))
+                .transpose()?,
+            rule: row.rule.0,
+            filters: row.filters.0,
+            on_unresolved: parse("image_triggers.on_unresolved", &row.on_unresolved)?,
+            actor: row.actor,
+            reason: row.reason,
+            correlation: CorrelationId(row.correlation_id),
+            attempts: row.resolve_attempts,
+        })
+    }
+}
+
+/// Up to `limit` triggers after this one that can be planned: their digest is known, or they ship
+/// the tag as it is and its registry was asked at least `attempts` times.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn open_triggers(
+    session: &mut Session,
+    attempts: i64,
+    after: Option<TriggerId>,
+    limit: i64,
+) -> Result<Vec<TriggerId>> {
+    let rows: Vec<(Uuid,)> = session
+        .sql(
+            "SELECT id FROM image_triggers WHERE settled_at IS NULL AND id > $1 AND \
+             (digest IS NOT NULL OR (on_unresolved = 'ship_tag' AND resolve_attempts >= $2)) \
+             ORDER BY id LIMIT $3",
+        )
+        .bind(after.map_or(Uuid::nil(), |id| id.0))
+        .bind(attempts)
+        .bind(limit)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(id,)| TriggerId(id)).collect())
+}
+
+/// Takes a trigger for planning: until the transaction ends nobody else does. None where it is
+/// settled.
+///
+/// # Errors
+/// Whatever the database says; a conflict where another replica was first in a snapshot.
+pub async fn take_trigger(session: &mut Session, id: TriggerId) -> Result<Option<OpenTrigger>> {
+    // A write that changes nothing locks the row on one database and is no harm on the other.
+    let row: Option<TriggerRow> = session
+        .sql(
+            "UPDATE image_triggers SET detail = detail WHERE id = $1 AND settled_at IS NULL \
+             RETURNING id, repository, tag, digest, rule, filters, on_unresolved, actor, reason, \
+             correlation_id, resolve_attempts",
+        )
+        .bind(id.0)
+        .optional()
+        .await?;
+    row.map(OpenTrigger::try_from).transpose()
+}
+
+/// Writes down what was made of a trigger. Returns false where it was settled already.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn settle_trigger(
+    session: &mut Session,
+    id: TriggerId,
+    decision: TriggerDecision,
+    rollout: Option<RolloutId>,
+    detail: Option<&str>,
+) -> Result<bool> {
+    let now = session.now();
+    let settled = session
+        .sql(
+            "UPDATE image_triggers SET decision = $1, rollout_id = $2, detail = $3, \
+             next_resolve_at = NULL, settled_at = $4 WHERE id = $5 AND settled_at IS NULL",
+        )
+        .bind(decision.as_str())
+        .bind(rollout.map(|id| id.0))
+        .bind(detail.map(str::to_owned))
+        .bind(now)
+        .bind(id.0)
+        .execute()
+        .await?;
+    Ok(settled == 1)
+}

@@ -142,20 +142,29 @@ pub async fn list(
     Ok(Page { items, next })
 }
 
-/// The policies that take part, in the order in which they are asked: highest priority first, the
-/// older first on a tie.
+/// Every policy, also those that are switched off, in the order in which they are asked: highest
+/// priority first, the older first on a tie.
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn enabled(session: &mut Session) -> Result<Vec<Policy>> {
+pub async fn all(session: &mut Session) -> Result<Vec<Policy>> {
     let rows: Vec<Row> = session
         .built(format!(
-            "SELECT {COLUMNS} FROM image_update_policies WHERE enabled \
-             ORDER BY priority DESC, created_at, id"
+            "SELECT {COLUMNS} FROM image_update_policies ORDER BY priority DESC, created_at, id"
         ))
         .all()
         .await?;
     Ok(rows.into_iter().map(Policy::from).collect())
+}
+
+/// The policies that take part, in the order in which they are asked.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn enabled(session: &mut Session) -> Result<Vec<Policy>> {
+    let mut policies = all(session).await?;
+    policies.retain(|policy| policy.spec.enabled);
+    Ok(policies)
 }
 
 /// Gives a policy another text. With `expected`, only if its version is still that one. Rollouts
