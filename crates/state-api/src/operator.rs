@@ -9,11 +9,13 @@
 
 mod body;
 mod commands;
+mod device_logs;
 mod devices;
 mod images;
 mod page;
 mod policies;
 mod preview;
+mod provisioning_keys;
 mod quarantine;
 mod rollouts;
 mod targets;
@@ -46,11 +48,15 @@ pub(crate) fn configure(routes: &mut ServiceConfig<'_>) {
         .service(images::versions)
         .service(quarantine::list)
         .service(quarantine::lift)
+        .service(provisioning_keys::create)
+        .service(provisioning_keys::list)
+        .service(provisioning_keys::revoke)
         .service(devices::list)
         .service(devices::get)
         .service(devices::change)
         .service(devices::current_state)
         .service(devices::fleets)
+        .service(device_logs::list)
         .service(targets::get)
         .service(targets::put)
         .service(why::why)
