@@ -20,7 +20,7 @@ pub(super) async fn read(session: &mut Session, id: RolloutId) -> Result<Rollout
     let view = views::rollout(session, id)
         .await?
         .ok_or_else(|| Problem::NotFound(format!("there is no rollout {id}")))?;
-    Ok(waiting::fill(view, session.now()))
+    Ok(waiting::fill(session, view).await?)
 }
 
 /// A page of rollouts.
@@ -57,14 +57,13 @@ pub(super) async fn list(
     };
     let mut session = app.deps.store.read().await?;
     let rows = views::rollouts(&mut session, filter, query.after, limit + 1).await?;
-    let now = session.now();
-    let rows = rows
-        .into_iter()
-        .map(|row| waiting::fill(row, now))
-        .collect();
-    Ok(web::Json(page(rows, limit, |row: &RolloutView| {
-        row.rollout.id
-    })))
+    let mut page = page(rows, limit, |row: &RolloutView| row.rollout.id);
+    let mut items = Vec::with_capacity(page.items.len());
+    for row in page.items {
+        items.push(waiting::fill(&mut session, row).await?);
+    }
+    page.items = items;
+    Ok(web::Json(page))
 }
 
 /// One rollout with its batches and what it waits for.

@@ -2,14 +2,14 @@
 
 use crate::db::{Session, placeholders};
 use crate::error::{Result, parse};
+use crate::rollouts::{COLUMNS, Row};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::types::Json;
 use std::collections::BTreeMap;
 use uuid::Uuid;
-use windlass_types::ids::{CorrelationId, DeliveryId, DeviceId, PolicyId, RolloutId};
+use windlass_types::ids::{DeviceId, RolloutId};
 use windlass_types::image::{ImageReference, Repository};
-use windlass_types::policy::{Filters, RolloutRule, TagRule};
 use windlass_types::rollout::{
     BatchProgress, DeviceStatus, Rollout, RolloutDevice, RolloutStatus, RolloutView,
 };
@@ -21,74 +21,6 @@ pub struct RolloutFilter {
     pub status: Option<RolloutStatus>,
     /// Only those that have not ended, or only those that have.
     pub active: Option<bool>,
-}
-
-#[derive(sqlx::FromRow)]
-struct Row {
-    id: Uuid,
-    policy_id: Option<Uuid>,
-    delivery_id: Option<Uuid>,
-    repository: String,
-    tag: Option<String>,
-    digest: Option<String>,
-    strategy: String,
-    rule: Json<RolloutRule>,
-    filters: Json<Filters>,
-    tag_rule: Json<TagRule>,
-    seed: i64,
-    status: String,
-    status_reason: Option<String>,
-    status_detail: Option<String>,
-    current_batch: i64,
-    batch_count: i64,
-    next_batch_at: Option<DateTime<Utc>>,
-    total_devices: i64,
-    version: i64,
-    correlation_id: Uuid,
-    created_at: DateTime<Utc>,
-    started_at: Option<DateTime<Utc>>,
-    finished_at: Option<DateTime<Utc>>,
-}
-
-const COLUMNS: &str = "id, policy_id, delivery_id, repository, tag, digest, strategy, rule, \
-    filters, tag_rule, seed, status, status_reason, status_detail, current_batch, batch_count, \
-    next_batch_at, total_devices, version, correlation_id, created_at, started_at, finished_at";
-
-impl TryFrom<Row> for Rollout {
-    type Error = crate::Error;
-    fn try_from(row: Row) -> Result<Self> {
-        let digest = row.digest.as_deref();
-        let reason = row.status_reason.as_deref();
-        Ok(Self {
-            id: RolloutId(row.id),
-            policy_id: row.policy_id.map(PolicyId),
-            delivery_id: row.delivery_id.map(DeliveryId),
-            repository: parse("image_rollouts.repository", &row.repository)?,
-            tag: row.tag,
-            digest: digest
-                .map(|text| parse("image_rollouts.digest", text))
-                .transpose()?,
-            strategy: parse("image_rollouts.strategy", &row.strategy)?,
-            rule: row.rule.0,
-            filters: row.filters.0,
-            tag_rule: row.tag_rule.0,
-            seed: row.seed,
-            status: parse("image_rollouts.status", &row.status)?,
-            status_reason: reason
-                .map(|text| parse("image_rollouts.status_reason", text))
-                .transpose()?,
-            status_detail: row.status_detail,
-            current_batch: row.current_batch,
-            batch_count: row.batch_count,
-            next_batch_at: row.next_batch_at,
-            total_devices: row.total_devices,
-            version: row.version,
-            correlation_id: CorrelationId(row.correlation_id),
-            created_at: row.created_at,
-            started_at: row.started_at,
-            finished_at: row.finished_at,
-        })
-    }
 }
 
 /// One rollout with its batches; `waiting_for` is left to the caller.
@@ -142,7 +74,11 @@ async fn with_batches(session: &mut Session, rows: Vec<Row>) -> Result<Vec<Rollo
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    let rollouts = rows
+        .into_iter()
+        .map(Rollout::try_from)
+        .collect::<Result<Vec<_>>>()?;
+    let ids: Vec<Uuid> = rollouts.iter().map(|rollout| rollout.id.0).collect();
     let mut statement = session.built(format!(
         "SELECT rollout_id, batch, status, verdict, COUNT(*) FROM device_rollout_status \
          WHERE rollout_id IN {} GROUP BY rollout_id, batch, status, verdict",
@@ -168,24 +104,24 @@ async fn with_batches(session: &mut Session, rows: Vec<Row>) -> Result<Vec<Rollo
             }
         }
     }
-    rows.into_iter()
-        .map(|row| {
-            let range = (row.id, i64::MIN)..=(row.id, i64::MAX);
+    Ok(rollouts
+        .into_iter()
+        .map(|rollout| {
+            let range = (rollout.id.0, i64::MIN)..=(rollout.id.0, i64::MAX);
             let batches = progress.range(range).map(|(_, b)| b.clone()).collect();
-            let rollout = Rollout::try_from(row)?;
-            Ok(RolloutView {
-                image: ImageReference::of(
-                    &rollout.repository,
-                    rollout.tag.as_deref(),
-                    rollout.digest.as_ref(),
-                )
-                .to_string(),
+            let image = ImageReference::of(
+                &rollout.repository,
+                rollout.tag.as_deref(),
+                rollout.digest.as_ref(),
+            );
+            RolloutView {
+                image: image.to_string(),
                 rollout,
                 batches,
                 waiting_for: None,
-            })
+            }
         })
-        .collect()
+        .collect())
 }
 
 #[derive(sqlx::FromRow)]
