@@ -99,7 +99,7 @@ impl Stage {
         let specs = cast(given, &client, &v3).await?;
         let devices = specs.len();
         let simulator = Simulator::start(&url, specs).map_err(anything)?;
-        let stage = Self {
+        Ok(Self {
             devices,
             simulator,
             v2: digest("v2")?,
@@ -111,17 +111,20 @@ impl Stage {
             shutdown,
             server,
             _folder: folder,
-        };
-        stage
-            .until("every device is registered", async || {
-                Ok(stage.simulator.provisioned() == devices)
-            })
-            .await?;
+        })
+    }
+
+    /// The devices come in by themselves.
+    pub(super) async fn everyone_registered(&self, story: &mut Story<'_>) -> Result<(), Failure> {
+        self.until("every device is registered", async || {
+            Ok(self.simulator.provisioned() == self.devices)
+        })
+        .await?;
+        let [one, other] = FLEETS;
         story.say(&format!(
-            "{devices} simulated devices registered over HTTP, in the fleets {} and {}",
-            FLEETS[0], FLEETS[1]
-        ))?;
-        Ok(stage)
+            "{} simulated devices registered over HTTP, in the fleets {one} and {other}",
+            self.devices
+        ))
     }
 
     pub(super) const fn client(&self) -> &Client {
