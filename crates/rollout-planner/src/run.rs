@@ -1,15 +1,64 @@
 //! The service as a whole.
 
+use crate::metrics::Metrics;
+use crate::{NAME, step, triggers, versions};
 use std::process::ExitCode;
+use std::time::Duration;
 use windlass_service::config::Config;
+use windlass_service::work::{Loop, Next};
 use windlass_service::{Deps, Part, StartError, main_with};
+use windlass_types::event::EventType;
+
+/// What may make a version or trigger ready to be planned.
+const IMAGES: &[EventType] = &[
+    EventType::UpdateAvailable,
+    EventType::CommandGiven,
+    EventType::PolicyCreated,
+    EventType::PolicyUpdated,
+];
+
+/// What may let a rollout move.
+const ROLLOUTS: &[EventType] = &[
+    EventType::RolloutCreated,
+    EventType::CommandGiven,
+    EventType::CommandSettled,
+    EventType::UpdateCompleted,
+    EventType::UpdateFailed,
+    EventType::DeviceUnreachable,
+    EventType::Quarantined,
+    EventType::RolloutResumed,
+];
 
 /// The service's routes and loops.
 ///
 /// # Errors
 /// [`StartError`] where a setting cannot be used.
-pub async fn part(_config: &Config, _deps: &Deps) -> Result<Part, StartError> {
-    Ok(Part::new("rollout-planner", |_routes| {}))
+pub async fn part(config: &Config, deps: &Deps) -> Result<Part, StartError> {
+    let metrics =
+        Metrics::new(&deps.metrics).map_err(|error| StartError::Part(error.to_string()))?;
+    let interval = Duration::from_millis(config.planner.scan_ms.max(1));
+    let attempts = i64::from(config.registry.attempts);
+    let images = {
+        let (deps, metrics) = (deps.clone(), metrics.clone());
+        move || {
+            let (deps, metrics) = (deps.clone(), metrics.clone());
+            async move {
+                versions::run(&deps, &metrics, attempts).await?;
+                triggers::run(&deps, &metrics, attempts).await?;
+                Ok::<_, windlass_store::Error>(Next::Idle)
+            }
+        }
+    };
+    let rollouts = {
+        let (deps, metrics) = (deps.clone(), metrics);
+        move || {
+            let (deps, metrics) = (deps.clone(), metrics.clone());
+            async move { step::run(&deps, &metrics).await }
+        }
+    };
+    Ok(Part::new(NAME, |_routes| {})
+        .with_loop(Loop::new("planner-images", interval, IMAGES, images))
+        .with_loop(Loop::new("planner-rollouts", interval, ROLLOUTS, rollouts)))
 }
 
 /// The whole program.

@@ -6,7 +6,7 @@ use crate::error::{Result, parse};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use uuid::Uuid;
-use windlass_types::delivery::{SeenVersion, RolloutSummary};
+use windlass_types::delivery::{RolloutSummary, SeenVersion};
 use windlass_types::ids::{CorrelationId, DeliveryId, ImageVersionId, RolloutId};
 use windlass_types::image::{Digest, Repository};
 

@@ -9,7 +9,9 @@ mod scope;
 pub use admit::{Admission, Admitted, Move, admit, lock_batch};
 pub use change::{restart_failure_count, save, skip_pending, supersede};
 pub use create::{NewRollout, create};
-pub use facts::{Facts, FailureCount, facts, failure_count, moving, next_due, progress};
+pub use facts::{
+    Facts, FailureCount, active_by_status, facts, failure_count, moving, next_due, progress,
+};
 pub use scope::{Preview, PreviewDevice, Scope, images_in_use, preview};
 
 use crate::db::Session;

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 use windlass_types::ids::RolloutId;
-use windlass_types::rollout::{BatchProgress, Command, DeviceStatus, Rollout};
+use windlass_types::rollout::{BatchProgress, Command, DeviceStatus, Rollout, RolloutStatus};
 
 /// Everything the next step of a rollout depends on.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,6 +82,23 @@ pub async fn next_due(session: &mut Session) -> Result<Option<DateTime<Utc>>> {
         .one()
         .await?;
     Ok(due)
+}
+
+/// How many rollouts that have not ended stand where.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn active_by_status(session: &mut Session) -> Result<Vec<(RolloutStatus, i64)>> {
+    let rows: Vec<(String, i64)> = session
+        .sql(
+            "SELECT status, COUNT(*) FROM image_rollouts WHERE finished_at IS NULL \
+             GROUP BY status ORDER BY status",
+        )
+        .all()
+        .await?;
+    rows.into_iter()
+        .map(|(status, rollouts)| Ok((parse("image_rollouts.status", &status)?, rollouts)))
+        .collect()
 }
 
 /// What the next step of a rollout depends on; none where there is no such rollout.

@@ -1,0 +1,189 @@
+//! From a version that is to ship to a rollout with its devices and batches.
+
+use crate::NAME;
+use serde_json::json;
+use std::collections::BTreeMap;
+use windlass_core::{batches, plan, target};
+use windlass_store::rollouts::{self, NewRollout, Preview, Scope};
+use windlass_store::{Result, Session, events};
+use windlass_types::event::{EventType, NewEvent};
+use windlass_types::ids::{
+    CorrelationId, DeliveryId, ImageVersionId, PolicyId, RolloutId, TriggerId,
+};
+use windlass_types::image::{Digest, ImageReference, Repository};
+use windlass_types::policy::{Filters, RolloutRule, TagRule};
+
+/// What is to ship, to whom and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) repository: &'a Repository,
+    pub(crate) tag: Option<&'a str>,
+    pub(crate) digest: Option<&'a Digest>,
+    pub(crate) tag_rule: TagRule,
+    pub(crate) filters: &'a Filters,
+    pub(crate) rule: RolloutRule,
+    pub(crate) origin: Origin,
+    pub(crate) correlation: CorrelationId,
+    /// Who wants it: a policy's name or an operator.
+    pub(crate) by: String,
+}
+
+/// What led to it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Origin {
+    /// A pushed version that a policy takes.
+    Push {
+        policy: PolicyId,
+        version: ImageVersionId,
+        delivery: Option<DeliveryId>,
+    },
+    /// An operator.
+    Trigger(TriggerId),
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// A rollout.
+    Rollout(RolloutId),
+    /// None, because nobody in scope can take the image; why, for people.
+    NoDevices(String),
+}
+
+impl Wanted<'_> {
+    /// The image as a reference.
+    pub(crate) fn image(&self) -> ImageReference {
+        ImageReference::of(self.repository, self.tag, self.digest)
+    }
+}
+
+/// Makes the rollout in a snapshot transaction, and ends the one it supersedes.
+pub(crate) async fn create(session: &mut Session, wanted: &Wanted<'_>) -> Result<Made> {
+    let id = RolloutId(uuid::Uuid::now_v7());
+    let seed = match wanted.origin {
+        Origin::Push { .. } => batches::seed_of(&id.to_string()),
+        // What a dry run of the same image has shown.
+        Origin::Trigger(_) => batches::seed_of(&wanted.image().to_string()),
+    };
+    let images = rollouts::images_in_use(session, wanted.repository).await?;
+    let sorted = target::moved(
+        &images,
+        wanted.repository,
+        &wanted.tag_rule,
+        wanted.tag,
+        wanted.digest,
+    );
+    let scope = Scope {
+        repository: wanted.repository.clone(),
+        digest: wanted.digest.cloned(),
+        moved: sorted.moved,
+        there: sorted.there,
+        filters: wanted.filters.clone(),
+        order: batches::coefficients(seed),
+    };
+    let preview = rollouts::preview(session, &scope, 0).await?;
+    if preview.eligible == 0 {
+        return Ok(Made::NoDevices(nobody(&preview)));
+    }
+    let superseded = match wanted.origin {
+        Origin::Push { policy, .. } => supersede(session, wanted, policy, id).await?,
+        Origin::Trigger(_) => None,
+    };
+    let bounds = batches::bounds(preview.eligible, &batches::sizes_of(&wanted.rule));
+    let (policy, version, delivery, trigger) = match wanted.origin {
+        Origin::Push {
+            policy,
+            version,
+            delivery,
+        } => (Some(policy), Some(version), delivery, None),
+        Origin::Trigger(trigger) => (None, None, None, Some(trigger)),
+    };
+    let rollout = NewRollout {
+        id,
+        policy,
+        delivery,
+        version,
+        trigger,
+        tag: wanted.tag.map(str::to_owned),
+        status: plan::first_status(wanted.rule.strategy),
+        rule: wanted.rule.clone(),
+        tag_rule: wanted.tag_rule.clone(),
+        seed,
+        bounds,
+        correlation: wanted.correlation,
+        created_by: wanted.by.clone(),
+        scope,
+    };
+    let devices = rollouts::create(session, &rollout).await?;
+    let event = NewEvent::new(EventType::RolloutCreated, NAME)
+        .rollout(id, wanted.correlation)
+        .subject(&wanted.image())
+        .data(json!({
+            "image": wanted.image(),
+            "by": wanted.by,
+            "policy_id": policy,
+            "strategy": wanted.rule.strategy,
+            "devices": devices,
+            "batches": batches::sizes(&rollout.bounds),
+            "skipped": skipped(&preview),
+            "supersedes": superseded,
+        }));
+    events::append(session, event).await?;
+    tracing::info!(
+        rollout.id = %id,
+        image = %wanted.image(),
+        devices,
+        batches = rollout.bounds.len(),
+        by = wanted.by,
+        "a rollout was made"
+    );
+    Ok(Made::Rollout(id))
+}
+
+/// Ends the rollout that this one takes the place of.
+async fn supersede(
+    session: &mut Session,
+    wanted: &Wanted<'_>,
+    policy: PolicyId,
+    id: RolloutId,
+) -> Result<Option<RolloutId>> {
+    let detail = format!("{} came; its rollout is {id}", wanted.image());
+    let Some(old) = rollouts::supersede(session, policy, wanted.repository, &detail).await? else {
+        return Ok(None);
+    };
+    let event = NewEvent::new(EventType::RolloutSuperseded, NAME)
+        .rollout(old.id, old.correlation_id)
+        .subject(&ImageReference::of(
+            &old.repository,
+            old.tag.as_deref(),
+            old.digest.as_ref(),
+        ))
+        .data(json!({
+            "by": id,
+            "image": wanted.image(),
+            "batch": old.current_batch,
+            "batches": old.batch_count,
+        }));
+    events::append(session, event).await?;
+    Ok(Some(old.id))
+}
+
+fn skipped(preview: &Preview) -> BTreeMap<&'static str, i64> {
+    let counts = preview.skipped.iter();
+    counts
+        .map(|(reason, devices)| (reason.as_str(), *devices))
+        .collect()
+}
+
+/// Why nobody can take the image.
+fn nobody(preview: &Preview) -> String {
+    if preview.skipped.is_empty() {
+        return "no device's target names this repository under the policy's tags and filters"
+            .to_owned();
+    }
+    let parts: Vec<_> = skipped(preview)
+        .into_iter()
+        .map(|(reason, devices)| format!("{devices} {}", reason.replace('_', " ")))
+        .collect();
+    format!("all devices in scope are left out: {}", parts.join(", "))
+}

@@ -1,0 +1,103 @@
+//! Rollouts that operators ask for by hand.
+
+use crate::create::{Made, Origin, Wanted, create};
+use crate::metrics::Metrics;
+use crate::{NAME, PAGE};
+use serde_json::json;
+use windlass_service::Deps;
+use windlass_store::plans::{self, OpenTrigger};
+use windlass_store::{Error, Result, Session, events, quarantine};
+use windlass_types::api::TriggerDecision;
+use windlass_types::event::{EventType, NewEvent};
+use windlass_types::ids::{RolloutId, TriggerId};
+use windlass_types::policy::TagRule;
+
+/// Makes every rollout by hand that can be made, oldest first. One that fails does not keep the
+/// others waiting; the failure is returned at the end, and it is tried again.
+pub(crate) async fn run(deps: &Deps, metrics: &Metrics, attempts: i64) -> Result<()> {
+    let mut failed = Ok(());
+    let mut after = None;
+    loop {
+        let mut read = deps.store.read().await?;
+        let page = plans::open_triggers(&mut read, attempts, after, PAGE).await?;
+        drop(read);
+        for id in &page {
+            match plan(deps, metrics, *id).await {
+                Ok(()) => {}
+                Err(Error::Conflict(_)) => metrics.conflicts.inc(),
+                Err(error) => failed = Err(error),
+            }
+        }
+        after = page.last().copied();
+        if after.is_none() || page.len() < usize::try_from(PAGE).unwrap_or(usize::MAX) {
+            return failed;
+        }
+    }
+}
+
+async fn plan(deps: &Deps, metrics: &Metrics, id: TriggerId) -> Result<()> {
+    let mut tx = deps.store.begin_snapshot().await?;
+    let Some(trigger) = plans::take_trigger(&mut tx, id).await? else {
+        return tx.rollback().await;
+    };
+    // An operator names the image, so every service on its repository is moved, whatever its tag.
+    let wanted = Wanted {
+        repository: &trigger.repository,
+        tag: trigger.tag.as_deref(),
+        digest: trigger.digest.as_ref(),
+        tag_rule: TagRule::default(),
+        filters: &trigger.filters,
+        rule: trigger.rule.clone(),
+        origin: Origin::Trigger(id),
+        correlation: trigger.correlation,
+        by: trigger.actor.clone(),
+    };
+    let (decision, rollout, detail) = decide(&mut tx, &trigger, &wanted).await?;
+    if !plans::settle_trigger(&mut tx, id, decision, rollout, detail.as_deref()).await? {
+        return tx.rollback().await;
+    }
+    let image = wanted.image();
+    if rollout.is_none() {
+        let event = NewEvent::new(EventType::UpdateIgnored, NAME)
+            .subject(&image)
+            .correlation(Some(trigger.correlation))
+            .data(json!({
+                "image": image,
+                "reason": decision,
+                "detail": detail,
+                "trigger_id": id,
+                "ordered_by": trigger.actor,
+            }));
+        events::append(&mut tx, event).await?;
+    }
+    deps.commit(tx).await?;
+    metrics
+        .decisions
+        .with_label_values(&[decision.as_str()])
+        .inc();
+    tracing::info!(
+        image = %image,
+        decision = %decision,
+        detail,
+        by = trigger.actor,
+        "a rollout by hand was planned"
+    );
+    Ok(())
+}
+
+async fn decide(
+    session: &mut Session,
+    trigger: &OpenTrigger,
+    wanted: &Wanted<'_>,
+) -> Result<(TriggerDecision, Option<RolloutId>, Option<String>)> {
+    if let Some(digest) = &trigger.digest
+        && let Some(found) = quarantine::get(session, digest).await?
+    {
+        let detail = format!("{digest} is in quarantine: {}", found.reason);
+        return Ok((TriggerDecision::Quarantined, None, Some(detail)));
+    }
+    Ok(match create(session, wanted).await? {
+        Made::Rollout(id) => (TriggerDecision::Rollout, Some(id), None),
+        Made::NoDevices(detail) => (TriggerDecision::NoDevices, None, Some(detail)),
+    })
+}

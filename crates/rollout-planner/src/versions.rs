@@ -1,0 +1,167 @@
+//! What becomes of pushed versions: a rollout, or the reason why there is none.
+
+use crate::create::{Made, Origin, Wanted, create};
+use crate::metrics::Metrics;
+use crate::{NAME, PAGE};
+use serde_json::json;
+use windlass_core::matching;
+use windlass_service::Deps;
+use windlass_store::plans::{self, OpenVersion};
+use windlass_store::{Error, Result, Session, events, policies, quarantine};
+use windlass_types::api::PlanDecision;
+use windlass_types::event::{EventType, NewEvent};
+use windlass_types::ids::{ImageVersionId, PolicyId, RolloutId};
+use windlass_types::image::ImageReference;
+use windlass_types::policy::{OnUnresolved, Policy};
+
+/// Plans every version that can be planned, oldest first. One that fails does not keep the others
+/// waiting; the failure is returned at the end, and it is tried again.
+pub(crate) async fn run(deps: &Deps, metrics: &Metrics, attempts: i64) -> Result<()> {
+    let mut failed = Ok(());
+    let mut after = None;
+    loop {
+        let mut read = deps.store.read().await?;
+        let page = plans::open_versions(&mut read, attempts, after, PAGE).await?;
+        drop(read);
+        for id in &page {
+            match plan(deps, metrics, *id).await {
+                Ok(()) => {}
+                // Another replica was first, or a newer push came in between: the next run sees.
+                Err(Error::Conflict(_)) => metrics.conflicts.inc(),
+                Err(error) => failed = Err(error),
+            }
+        }
+        after = page.last().copied();
+        if after.is_none() || page.len() < usize::try_from(PAGE).unwrap_or(usize::MAX) {
+            return failed;
+        }
+    }
+}
+
+/// What was made of a version.
+struct Decided {
+    decision: PlanDecision,
+    policy: Option<PolicyId>,
+    rollout: Option<RolloutId>,
+    detail: Option<String>,
+}
+
+async fn plan(deps: &Deps, metrics: &Metrics, id: ImageVersionId) -> Result<()> {
+    let mut tx = deps.store.begin_snapshot().await?;
+    let Some(version) = plans::take_version(&mut tx, id).await? else {
+        return tx.rollback().await;
+    };
+    let Some(decided) = decide(&mut tx, &version).await? else {
+        // It stays open until its digest is known.
+        return tx.rollback().await;
+    };
+    plans::decide_version(
+        &mut tx,
+        id,
+        decided.decision,
+        decided.policy,
+        decided.rollout,
+        decided.detail.as_deref(),
+    )
+    .await?;
+    let image = image(&version);
+    if decided.rollout.is_none() {
+        let event = NewEvent::new(EventType::UpdateIgnored, NAME)
+            .subject(&image)
+            .correlation(Some(version.correlation))
+            .data(json!({
+                "image": image,
+                "reason": decided.decision,
+                "detail": decided.detail,
+                "policy_id": decided.policy,
+            }));
+        events::append(&mut tx, event).await?;
+    }
+    deps.commit(tx).await?;
+    metrics
+        .decisions
+        .with_label_values(&[decided.decision.as_str()])
+        .inc();
+    tracing::info!(
+        image = %image,
+        decision = %decided.decision,
+        detail = decided.detail,
+        "a pushed version was planned"
+    );
+    Ok(())
+}
+
+fn image(version: &OpenVersion) -> ImageReference {
+    ImageReference::of(
+        &version.repository,
+        Some(&version.tag),
+        version.digest.as_ref(),
+    )
+}
+
+/// What becomes of a version; none where it is to wait for its digest.
+async fn decide(session: &mut Session, version: &OpenVersion) -> Result<Option<Decided>> {
+    let without = |decision, policy: Option<&Policy>, detail: Option<String>| {
+        Some(Decided {
+            decision,
+            policy: policy.map(|policy| policy.id),
+            rollout: None,
+            detail,
+        })
+    };
+    if version.replaced {
+        let detail = "a newer version of the tag came before it was planned".to_owned();
+        return Ok(without(PlanDecision::Replaced, None, Some(detail)));
+    }
+    let policies = policies::all(session).await?;
+    let policy = match matching::decide(&policies, &version.repository, &version.tag) {
+        Ok(policy) => policy,
+        Err(none) => {
+            return Ok(without(
+                PlanDecision::NoPolicy,
+                None,
+                Some(none.to_string()),
+            ));
+        }
+    };
+    match &version.digest {
+        None => match policy.spec.on_unresolved {
+            OnUnresolved::Wait => return Ok(None),
+            OnUnresolved::ShipTag => {}
+        },
+        Some(digest) => {
+            if let Some(found) = quarantine::get(session, digest).await? {
+                let detail = format!("{digest} is in quarantine: {}", found.reason);
+                return Ok(without(
+                    PlanDecision::Quarantined,
+                    Some(policy),
+                    Some(detail),
+                ));
+            }
+        }
+    }
+    let wanted = Wanted {
+        repository: &version.repository,
+        tag: Some(&version.tag),
+        digest: version.digest.as_ref(),
+        tag_rule: policy.spec.tag.clone(),
+        filters: &policy.spec.filters,
+        rule: policy.spec.rollout_rule(),
+        origin: Origin::Push {
+            policy: policy.id,
+            version: version.id,
+            delivery: version.delivery,
+        },
+        correlation: version.correlation,
+        by: format!("policy:{}", policy.spec.name),
+    };
+    Ok(match create(session, &wanted).await? {
+        Made::Rollout(id) => Some(Decided {
+            decision: PlanDecision::Rollout,
+            policy: Some(policy.id),
+            rollout: Some(id),
+            detail: None,
+        }),
+        Made::NoDevices(detail) => without(PlanDecision::NoDevices, Some(policy), Some(detail)),
+    })
+}
