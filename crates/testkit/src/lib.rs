@@ -19,6 +19,7 @@ mod database;
 mod process;
 mod redis;
 mod registry;
+pub mod scenario;
 mod wait;
 
 pub use database::{TestStore, postgres, postgres_with, sqlite, sqlite_with, stores, stores_with};

@@ -134,7 +134,7 @@ pub async fn rollouts_with_failures(session: &mut Session) -> Result<Vec<Rollout
             "SELECT r.id FROM image_rollouts r WHERE r.status = 'in_progress' \
              AND r.finished_at IS NULL AND EXISTS (SELECT 1 FROM device_rollout_status d \
              WHERE d.rollout_id = r.id AND d.verdict = 'failed' \
-             AND d.judged_at > COALESCE(r.failures_from, r.created_at)) ORDER BY 1",
+             AND (r.failures_from IS NULL OR d.judged_at > r.failures_from)) ORDER BY 1",
         )
         .all()
         .await?;
