@@ -133,7 +133,7 @@ pub(crate) struct Demo {
     #[arg(long)]
     pub(crate) keep: bool,
     /// How many devices, half of them in each of two fleets.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(12..=2000))]
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(30..=2000))]
     pub(crate) devices: u32,
     /// What the devices are drawn from: the same seed gives the same devices.
     #[arg(long, default_value_t = 7)]
