@@ -1,4 +1,5 @@
 //! Devices, their registration, reports, presence and logs, on both databases.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use chrono::{TimeDelta, Utc};
 use serde_json::json;

@@ -43,7 +43,9 @@ pub(crate) async fn answer_poll(
     let headers = request.headers();
     if !headers.contains_key(IF_NONE_MATCH) {
         let (version, body) = target(&app, device).await?;
-        return Ok(answer(&app, HttpResponse::Ok(), version).body(body));
+        return Ok(answer(&app, HttpResponse::Ok(), version)
+            .content_type("application/json")
+            .body(body));
     }
     let longest = Duration::from_secs(app.config.max_wait_seconds);
     let deadline = Instant::now() + wait_of(headers).min(longest);
@@ -58,7 +60,9 @@ pub(crate) async fn answer_poll(
         }
         let (stored, body) = target(&app, device).await?;
         if !matches(headers, stored) {
-            return Ok(answer(&app, HttpResponse::Ok(), stored).body(body));
+            return Ok(answer(&app, HttpResponse::Ok(), stored)
+                .content_type("application/json")
+                .body(body));
         }
         // The device has what is stored: another replica gave it out before this one learned of it.
         // It has been learned now, and the same poll can wait.
@@ -116,7 +120,6 @@ fn answer(app: &App, mut response: HttpResponseBuilder, version: i64) -> HttpRes
         response.insert_header(("x-poll-interval", seconds.to_string()));
         response.insert_header((RETRY_AFTER, seconds.to_string()));
     }
-    response.content_type("application/json");
     response
 }
 

@@ -84,10 +84,11 @@ fn read_device(app: &App, bytes: &[u8]) -> Result<NewDevice, Problem> {
     if !key.is_empty() && key.len() < *KEY.start() {
         fields.wrong("deviceApiKey", "must be 64 hex digits, made at random");
     }
-    let uuid = uuid.unwrap_or(DeviceId(uuid::Uuid::nil()));
-    if uuid.0.is_nil() {
+    if uuid.is_some_and(|uuid| uuid.0.is_nil()) {
         fields.wrong("uuid", "must be a uuid other than the nil one");
     }
+    // Where it is missing the request is refused below.
+    let uuid = uuid.unwrap_or(DeviceId(uuid::Uuid::nil()));
     let device = NewDevice {
         uuid,
         name,
