@@ -16,6 +16,7 @@
 )]
 
 mod database;
+pub mod fleet;
 mod process;
 mod redis;
 mod registry;
