@@ -1,0 +1,105 @@
+use crate::harness::apis;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+fn references(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => {
+            if let Some(Value::String(target)) = map.get("$ref") {
+                found.insert(target.clone());
+            }
+            map.values().for_each(|value| references(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_whole_and_needs_no_key() {
+    for api in apis().await {
+        let url = format!("{}/api/v1/openapi.json", api.base);
+        let document: Value = windlass_testkit::http()
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        assert_eq!(document["openapi"], "3.1.0");
+        let mut found = BTreeSet::new();
+        references(&document, &mut found);
+        assert!(found.len() > 20, "{found:?}");
+        for target in found {
+            let pointer = target.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{target} is not there");
+        }
+        let mut ids = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let id = operation["operationId"].as_str().unwrap();
+                assert!(ids.insert(id.to_owned()), "{id} is there twice");
+                for (status, response) in operation["responses"].as_object().unwrap() {
+                    if status.as_str() >= "400" {
+                        let schema = &response["content"]["application/problem+json"]["schema"];
+                        assert_eq!(
+                            schema["$ref"], "#/components/schemas/ProblemBody",
+                            "{method} {path} {status}"
+                        );
+                    }
+                }
+                let guarded = operation["security"]
+                    .as_array()
+                    .is_some_and(|s| !s.is_empty());
+                assert_eq!(guarded, !path.ends_with("openapi.json"), "{method} {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_path_of_operators_asks_for_a_key_and_names_its_methods() {
+    for api in apis().await {
+        let document = api.get("/openapi.json").await.body;
+        let http = windlass_testkit::http();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            let sample = path
+                .replace("{digest}", &crate::harness::digest('a'))
+                .replace("{id}", "018f0000-0000-7000-8000-000000000000")
+                .replace("{uuid}", "018f0000-0000-7000-8000-000000000000");
+            let url = format!("{}{sample}", api.base);
+            let item = item.as_object().unwrap();
+            for (method, operation) in item {
+                let is_operators = operation["security"][0].get("operator_key").is_some();
+                if !is_operators {
+                    continue;
+                }
+                let method = method.to_uppercase().parse().unwrap();
+                let request = http.request(method, &url).json(&json!({}));
+                let answer = api.send(request).await;
+                // A body may be found wanting before the key is.
+                assert!(matches!(answer.status, 400 | 401), "{path} {answer:?}");
+            }
+            let odd = api.send(http.request("TRACE".parse().unwrap(), &url)).await;
+            assert_eq!(
+                (odd.status, odd.problem()),
+                (405, "method-not-allowed"),
+                "{path}"
+            );
+            for method in item.keys() {
+                let allowed = odd.header("allow");
+                assert!(
+                    allowed.contains(&method.to_uppercase()),
+                    "{path}: {allowed}"
+                );
+            }
+        }
+        let none = api.get("/nothing-here").await;
+        assert_eq!((none.status, none.problem()), (404, "not-found"));
+        let bare = http.get(format!("{}/api/v1/devices", api.base));
+        let answer = api.send(bare).await;
+        assert_eq!((answer.status, answer.problem()), (401, "unauthorized"));
+        assert_eq!(answer.header("www-authenticate"), "Bearer");
+    }
+}

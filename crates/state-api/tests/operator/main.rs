@@ -1,0 +1,16 @@
+//! The operator's API over HTTP, on both databases.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests are to fail loudly"
+)]
+
+mod commands;
+mod devices;
+mod document;
+mod events;
+mod harness;
+mod images;
+mod policies;
+mod rollouts;
