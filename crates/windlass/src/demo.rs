@@ -35,9 +35,9 @@ pub(crate) async fn demo(given: &Demo, out: &mut Out) -> Result<(), Failure> {
 }
 
 async fn play(stage: &Stage, story: &mut Story<'_>) -> Result<(), Failure> {
-    story.listen(stage.client()).await?;
     stage.everyone_registered(story).await?;
     stage.everyone_on_v1(story).await?;
+    story.listen(stage.client()).await?;
     let good = stage.ship_v2(story).await?;
     let bad = stage.ship_v3(story).await?;
     stage.push_v3_again(story).await?;

@@ -49,6 +49,30 @@ pub(crate) fn short_image(image: &str) -> String {
     }
 }
 
+/// A text with every digest in it cut to twelve digits.
+pub(crate) fn short_digests(text: &str) -> String {
+    let mut parts = text.split("sha256:");
+    let mut short = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let (hex, rest) = part.split_at(digits);
+        short.push_str("sha256:");
+        short.push_str(if digits == 64 {
+            hex.get(..12).unwrap_or(hex)
+        } else {
+            hex
+        });
+        short.push_str(rest);
+    }
+    short
+}
+
+/// So many of something: `1 device`, `2 devices`.
+pub(crate) fn many(number: impl TryInto<u64>, what: &str) -> String {
+    let number = number.try_into().unwrap_or(0);
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +95,14 @@ mod tests {
         let image = format!("r:5000/demo/app:v2@sha256:{}", "ab".repeat(32));
         assert_eq!(short_image(&image), "r:5000/demo/app:v2@abababababab");
         assert_eq!(short_image("nginx:1"), "nginx:1");
+        let text = format!("sha256:{} and sha256:12 differ", "ab".repeat(32));
+        assert_eq!(
+            short_digests(&text),
+            "sha256:abababababab and sha256:12 differ"
+        );
+        assert_eq!(
+            (many(1, "device"), many(2, "device")),
+            ("1 device".to_owned(), "2 devices".to_owned())
+        );
     }
 }

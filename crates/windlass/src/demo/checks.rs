@@ -3,6 +3,7 @@
 
 use super::stage::{BESIDE, Stage, WEB};
 use crate::exit::Failure;
+use crate::times::many;
 use crate::{lookup, rollouts};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -93,14 +94,20 @@ pub(super) async fn all(
         failed > 0
             && back >= failed
             && by(DeviceStatus::RolledBack).all(|row| on_good(&row.device_uuid)),
-        format!("v3: failed on {failed} devices; {back} were put back and run v2 again"),
+        format!(
+            "v3: {failed} of {} failed it; put back and running v2 again: {back}",
+            many(rows.len() - spared, "device")
+        ),
     ));
     let elsewhere = rows.len() - back - on_v3 - spared;
     results.push((
         spared > 0
             && elsewhere == 0
             && by(DeviceStatus::Pending).all(|row| on_good(&row.device_uuid)),
-        format!("v3: not shipped further; {spared} devices never got it and run v2"),
+        format!(
+            "v3: not shipped further; {} never got it and still run v2",
+            many(spared, "device")
+        ),
     ));
     results.push((
         by(DeviceStatus::Completed).all(|row| {
@@ -108,7 +115,10 @@ pub(super) async fn all(
                 .get(&row.device_uuid)
                 .is_some_and(|seen| seen.runs.as_deref() == Some(&*v3))
         }),
-        format!("v3: {on_v3} devices are healthy on it and keep it until a person decides"),
+        format!(
+            "v3: {} healthy on it, left as they are until a person decides",
+            many(on_v3, "device")
+        ),
     ));
 
     let quarantine = lookup::all(
@@ -118,7 +128,10 @@ pub(super) async fn all(
     .await?;
     results.push((
         quarantine.len() == 1 && quarantine.iter().all(|row| row.digest == stage.v3),
-        format!("quarantine: {} digest, that of v3", quarantine.len()),
+        format!(
+            "quarantine: {}, that of v3",
+            many(quarantine.len(), "digest")
+        ),
     ));
     let rollouts = stage.rollouts().await?.len();
     let again = stage

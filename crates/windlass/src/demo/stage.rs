@@ -358,7 +358,7 @@ fn policy(host: &str) -> Result<PolicySpec, Failure> {
         "name": "demo", "image": format!("{host}/{WEB}"), "strategy": "staged",
         "batches": [{"percent": 10}, {"percent": 50}, {"percent": 100}],
         "batch_delay_seconds": 1,
-        "health": {"stable_window_seconds": 2, "deadline_seconds": 6,
+        "health": {"stable_window_seconds": 2, "deadline_seconds": 8,
                    "unreachable_after_seconds": 20, "crash_loop_restarts": 3},
         "failure": {"max_failure_rate": 0.05, "min_sample": 5, "max_consecutive_failures": 3,
                     "auto_rollback": true, "rollback_timeout_seconds": 20},

@@ -4,7 +4,7 @@ use super::checks::Checks;
 use crate::exit::Failure;
 use crate::output::Out;
 use crate::progress::{Board, counts};
-use crate::times::{short_head, short_image, short_tail};
+use crate::times::{many, short_digests, short_head, short_image, short_tail};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use windlass_client::{Client, EventFilter};
@@ -130,8 +130,9 @@ fn line(event: &Event, view: Option<&RolloutView>) -> Option<String> {
         EventType::RolloutCreated => {
             let scope = view.map(|view| {
                 format!(
-                    ": {} devices in {} batches",
-                    view.rollout.total_devices, view.rollout.batch_count
+                    ": {} in {} batches",
+                    many(view.rollout.total_devices, "device"),
+                    view.rollout.batch_count
                 )
             });
             format!("rollout {rollout} created{}", scope.unwrap_or_default())
@@ -141,7 +142,7 @@ fn line(event: &Event, view: Option<&RolloutView>) -> Option<String> {
             let size = view
                 .zip(number)
                 .and_then(|(view, n)| view.batches.iter().find(|batch| batch.batch == n))
-                .map(|batch| format!(": {} devices get the image", batch.total));
+                .map(|batch| format!(": to {}", many(batch.total, "device")));
             format!(
                 "batch {} started{}",
                 number.map_or_else(String::new, |n| n.to_string()),
@@ -189,11 +190,17 @@ fn line(event: &Event, view: Option<&RolloutView>) -> Option<String> {
     })
 }
 
-/// What an event's data say for people.
+/// What an event's data say for people. A reason code is words joined by underscores.
 fn detail(event: &Event) -> String {
     ["detail", "cause", "reason"]
         .into_iter()
         .find_map(|key| event.data.get(key)?.as_str())
-        .map(|text| format!(": {text}"))
+        .map(|text| {
+            if text.contains(' ') {
+                format!(": {}", short_digests(text))
+            } else {
+                format!(": {}", text.replace('_', " "))
+            }
+        })
         .unwrap_or_default()
 }
