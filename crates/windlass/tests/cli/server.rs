@@ -72,7 +72,7 @@ impl Server {
         std::fs::write(
             folder.path().join("windlass.toml"),
             format!(
-                "[state_api]\npresence_seconds = 1\n[log]\nlevel = \"warn\"\n\
+                "[state_api]\npresence_seconds = 1\n[log]\nlevel = \"error\"\n\
                  [webhooks.endpoints.docker-registry]\nsecret = \"{SECRET}\"\n"
             ),
         )
@@ -137,8 +137,19 @@ impl Server {
         Registry::start(TcpListener::bind("127.0.0.1:0").unwrap(), Some(notify)).unwrap()
     }
 
-    /// Devices of a fleet, half of each style, on an image set by hand.
+    /// Healthy devices of a fleet, half of each style, on an image set by hand.
     pub(crate) async fn devices(&self, count: u64, image: &str) -> Simulator {
+        self.cast(count, image, |_, style| Behaviour::healthy(style))
+            .await
+    }
+
+    /// Devices that behave as they are told to.
+    pub(crate) async fn cast(
+        &self,
+        count: u64,
+        image: &str,
+        behaviour: impl Fn(u64, Style) -> Behaviour,
+    ) -> Simulator {
         let client = self.client();
         let key = NewProvisioningKey {
             fleet_id: "quay".parse().unwrap(),
@@ -152,7 +163,7 @@ impl Server {
             .map(|index| {
                 let style = [Style::Ours, Style::Existing][usize::try_from(index % 2).unwrap()];
                 DeviceSpec::drawn(11, index, format!("quay-{index:02}"), &key)
-                    .behaving(Behaviour::healthy(style))
+                    .behaving(behaviour(index, style))
             })
             .collect();
         let simulator = Simulator::start(&self.url, specs).unwrap();
