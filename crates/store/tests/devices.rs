@@ -455,3 +455,60 @@ async fn of_many_programs_that_start_at_once_one_makes_the_first_operator_key() 
         assert_eq!(api_keys::find(&mut read, &[200]).await.unwrap(), None);
     }
 }
+
+#[tokio::test]
+async fn what_polls_and_reports_ask_is_found_by_an_index() {
+    let test = windlass_testkit::postgres().await;
+    let all = some_devices(&test.store, 3).await;
+    let mut tx = test.store.begin().await.unwrap();
+    // With so few rows PostgreSQL would read them all; forbidden to, it does so only where there is
+    // no other way.
+    tx.sql("SET LOCAL enable_seqscan = off")
+        .execute()
+        .await
+        .unwrap();
+    let before = whole_reads(&mut tx).await;
+    devices::target_of(&mut tx, all[0]).await.unwrap();
+    devices::credentials(&mut tx, &all).await.unwrap();
+    devices::credentials_page(&mut tx, Some(all[0]), 2)
+        .await
+        .unwrap();
+    devices::by_key(&mut tx, b"k").await.unwrap();
+    devices::get(&mut tx, all[0]).await.unwrap();
+    let cursor = windlass_types::event::Cursor { tx: 1, seq: 1 };
+    devices::changes_after(&mut tx, cursor, 10).await.unwrap();
+    provisioning::find(&mut tx, b"k").await.unwrap();
+    provisioning::registered(&mut tx, all[0]).await.unwrap();
+    let state = [taken(all[0], 1)];
+    reports::lock(&mut tx, &all).await.unwrap();
+    reports::store(&mut tx, &state).await.unwrap();
+    let versions = [Versions {
+        device: all[0],
+        agent: None,
+        os: None,
+    }];
+    reports::set_versions(&mut tx, &versions).await.unwrap();
+    let seen = [(all[0], tx.now())];
+    presence::seen(&mut tx, &seen).await.unwrap();
+    logs::list(&mut tx, all[0], Some(9), 5).await.unwrap();
+    let now = tx.now();
+    logs::delete_before(&mut tx, now, 5).await.unwrap();
+    api_keys::find(&mut tx, b"k").await.unwrap();
+    assert_eq!(whole_reads(&mut tx).await, before);
+    // The check can fail: for this there is no index.
+    tx.sql("SELECT 1 FROM devices WHERE name = 'd'")
+        .execute()
+        .await
+        .unwrap();
+    assert_ne!(whole_reads(&mut tx).await, before);
+}
+
+/// How often this connection has read each table from end to end.
+async fn whole_reads(tx: &mut Session) -> BTreeMap<String, i64> {
+    let rows: Vec<(String, i64)> = tx
+        .sql("SELECT relname::text, seq_scan FROM pg_stat_xact_user_tables WHERE seq_scan > 0")
+        .all()
+        .await
+        .unwrap();
+    rows.into_iter().collect()
+}

@@ -15,10 +15,13 @@ pub struct RegisterRequest {
     /// The uuid the device made for itself.
     pub uuid: DeviceId,
     /// A name for people.
+    #[schema(min_length = 1, max_length = 255, pattern = r"\S")]
     pub device_name: String,
     /// `standalone` or what the agent says.
+    #[schema(min_length = 1, max_length = 255, pattern = r"\S")]
     pub device_type: String,
     /// 64 hex digits made by the device: its key from now on.
+    #[schema(min_length = 32, max_length = 256, pattern = r"\S")]
     pub device_api_key: String,
     /// Where known.
     #[serde(default)]

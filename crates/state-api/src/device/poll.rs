@@ -51,9 +51,11 @@ pub(crate) async fn answer_poll(
     let deadline = Instant::now() + wait_of(headers).min(longest);
     loop {
         if matches(headers, version) {
-            wait_for_change(&app, device, headers, deadline).await;
-            // Much may have happened since: also that the device was switched off.
-            version = authenticate(&app, device, &key).await?;
+            if Instant::now() < deadline {
+                wait_for_change(&app, device, headers, deadline).await;
+                // Much may have happened since: also that the device was switched off.
+                version = authenticate(&app, device, &key).await?;
+            }
             if matches(headers, version) {
                 return Ok(answer(&app, HttpResponse::NotModified(), version).finish());
             }
@@ -79,9 +81,6 @@ pub(crate) async fn answer_poll(
 
 /// Waits until the target is another than the device has, or the time is up.
 async fn wait_for_change(app: &App, device: DeviceId, headers: &HeaderMap, deadline: Instant) {
-    if deadline <= Instant::now() {
-        return;
-    }
     let waiter = app.cache.join(device);
     loop {
         // Listen first, then look: a change between the two is heard.
