@@ -131,7 +131,7 @@ async fn the_end_is_the_same_when_everything_is_killed_doubled_and_cut_off_on_th
     .await;
     let (mut expected, host) = prepared(&mut system, 4).await;
     // Many small batches, so that there is a way on which to be disturbed; failures do not pause it.
-    let batches = json!([{"count": 4}, {"count": 8}, {"count": 14}, {"count": 20}, {"count": 30}, {"percent": 100}]);
+    let batches = json!([{"count": 4}, {"count": 4}, {"count": 6}, {"count": 6}, {"count": 10}, {"percent": 100}]);
     let failure = json!({"max_failure_rate": 1.0, "max_consecutive_failures": 0});
     system.policy(batches, failure).await;
     let digest = system.push("demo/app", "v2", "the second").await;
