@@ -46,6 +46,9 @@ pub struct ServiceObservation {
     /// The container; the last one of an absent service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container_id: Option<String>,
+    /// Other containers of the service in the same state, which do not speak for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<String>,
     /// Since when this very container has been reported running this image, without a break.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running_since: Option<DateTime<Utc>>,

@@ -37,7 +37,10 @@ pub(super) fn fold(
     for (id, containers) in &reported {
         let before = known.remove(id);
         if let Some(container) = choose(before, containers) {
-            services.push(present(*id, before, container, at));
+            services.push(ServiceObservation {
+                passed_over: passed_over(container, containers),
+                ..present(*id, before, container, at)
+            });
         }
     }
     services.extend(known.into_values().map(|before| absent(before, at)));
@@ -68,40 +71,69 @@ fn bounded(service: &ReportedService) -> ReportedService {
     }
 }
 
-/// The container that speaks for a service listed twice: a running one before others, one on an
-/// image not seen here before (the update) before the one known, and that before a leftover of the
-/// image before. Stable: the same list again gives the same answer.
+/// The container that speaks for a service listed twice: one that runs before others, then one not
+/// seen here before (the update) before the one that spoke last, and that before those passed over
+/// then. So the same list again gives the same answer, in whatever order.
 fn choose<'a>(
     before: Option<&ServiceObservation>,
     containers: &'a [ReportedService],
 ) -> Option<&'a ReportedService> {
     containers.iter().max_by_key(|container| {
-        let alive = match container.status.as_deref() {
-            Some("running") => 3,
-            Some("restarting") => 2,
-            Some("created") => 1,
-            Some(_) | None => 0,
-        };
-        let image = container.image_name.as_deref();
         let age = before.map_or(0, |before| {
-            if image == before.image.as_deref() {
-                1
-            } else if image == before.previous_image.as_deref() {
+            if before
+                .passed_over
+                .iter()
+                .any(|key| key == key_of(container))
+            {
                 0
+            } else if before.container_id == container.container_id {
+                1
             } else {
                 2
             }
         });
-        let same = before.is_some_and(|b| b.container_id == container.container_id);
-        // The order of the list must not decide.
         (
-            alive,
+            alive(container),
             age,
-            same,
             std::cmp::Reverse(container.container_id.as_deref()),
-            std::cmp::Reverse(image),
+            std::cmp::Reverse(container.image_name.as_deref()),
+            container.status.as_deref(),
         )
     })
+}
+
+/// How much a container is there.
+fn alive(container: &ReportedService) -> u8 {
+    match container.status.as_deref() {
+        Some("running") => 3,
+        Some("restarting") => 2,
+        Some("created") => 1,
+        Some(_) | None => 0,
+    }
+}
+
+/// What tells containers apart; without an id, the image must do.
+fn key_of(container: &ReportedService) -> &str {
+    container
+        .container_id
+        .as_deref()
+        .or(container.image_name.as_deref())
+        .unwrap_or_default()
+}
+
+/// Containers remembered as passed over at most.
+const PASSED_OVER: usize = 4;
+
+fn passed_over(chosen: &ReportedService, containers: &[ReportedService]) -> Vec<String> {
+    let mut others: Vec<String> = containers
+        .iter()
+        .filter(|other| *other != chosen && alive(other) == alive(chosen))
+        .map(|other| key_of(other).to_owned())
+        .collect();
+    others.sort();
+    others.dedup();
+    others.truncate(PASSED_OVER);
+    others
 }
 
 /// Whether a status says that the container's process ended.
@@ -166,6 +198,7 @@ fn present(
         image,
         status,
         container_id: container.container_id.clone(),
+        passed_over: Vec::new(),
         health: container.health.clone(),
         error: container.error.clone(),
         phase: container.phase.clone(),
@@ -200,6 +233,7 @@ fn absent(before: &ServiceObservation, at: DateTime<Utc>) -> ServiceObservation 
         error: None,
         phase: None,
         phase_since: None,
+        passed_over: Vec::new(),
         ..before.clone()
     }
 }
