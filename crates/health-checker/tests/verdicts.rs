@@ -13,7 +13,7 @@ use windlass_health_checker::{self as health, Counter};
 use windlass_service::Deps;
 use windlass_store::{Clock, rollbacks, verdicts};
 use windlass_testkit::scenario::{Said, Scenario, clock, digest, image};
-use windlass_testkit::{TestStore, eventually, stores_with};
+use windlass_testkit::{TestStore, eventually, postgres_with, sqlite_with};
 use windlass_types::event::EventType;
 use windlass_types::ids::DeviceId;
 use windlass_types::policy::RolloutRule;
@@ -30,15 +30,20 @@ struct World {
 }
 
 async fn worlds(devices: usize) -> Vec<World> {
-    let clock = clock();
+    // A clock for each: one test moves them one after the other.
+    let (one, other) = (clock(), clock());
+    let stores = [
+        (sqlite_with(one.clone()).await, one),
+        (postgres_with(other.clone()).await, other),
+    ];
     let mut worlds = Vec::new();
-    for kept in stores_with(clock.clone()).await {
+    for (kept, clock) in stores {
         let scenario = Scenario::begin(&kept.store, devices, &RolloutRule::default()).await;
         let deps = Deps::new(kept.store.clone(), Bus::local());
         worlds.push(World {
             counter: Counter::new(&deps.metrics).unwrap(),
             deps,
-            clock: clock.clone(),
+            clock,
             scenario,
             _kept: kept,
         });

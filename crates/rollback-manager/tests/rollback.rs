@@ -15,7 +15,7 @@ use windlass_rollback_manager as manager;
 use windlass_service::Deps;
 use windlass_store::{Clock, Store, commands, quarantine, rollbacks, rollouts};
 use windlass_testkit::scenario::{Said, Scenario, clock, digest, image};
-use windlass_testkit::{TestStore, eventually, stores_with};
+use windlass_testkit::{TestStore, eventually, postgres_with, sqlite_with};
 use windlass_types::event::EventType;
 use windlass_types::ids::{CommandId, DeviceId};
 use windlass_types::policy::{FailureRule, RolloutRule};
@@ -48,13 +48,18 @@ fn lax() -> RolloutRule {
 }
 
 async fn worlds(devices: usize, rule: &RolloutRule) -> Vec<World> {
-    let clock = clock();
+    // A clock for each: one test moves them one after the other.
+    let (one, other) = (clock(), clock());
+    let stores = [
+        (sqlite_with(one.clone()).await, one),
+        (postgres_with(other.clone()).await, other),
+    ];
     let mut worlds = Vec::new();
-    for kept in stores_with(clock.clone()).await {
+    for (kept, clock) in stores {
         let scenario = Scenario::begin(&kept.store, devices, rule).await;
         worlds.push(World {
             deps: Deps::new(kept.store.clone(), Bus::local()),
-            clock: clock.clone(),
+            clock,
             scenario,
             _kept: kept,
         });

@@ -92,7 +92,8 @@ fn a_changed_container_on_the_same_image_is_a_restart() {
 
 #[test]
 fn restarts_are_counted_however_a_crash_loop_flaps() {
-    let cases: &[(&str, &[(&str, &str)], i64)] = &[
+    type Steps<'a> = &'a [(&'a str, &'a str)];
+    let cases: &[(&str, Steps<'_>, i64)] = &[
         ("steady", &[("a", "running"), ("a", "running")], 0),
         ("created first", &[("a", "created"), ("a", "running")], 0),
         (
