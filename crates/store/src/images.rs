@@ -401,7 +401,8 @@ pub async fn asked_in_vain(
     Ok(changed == 1)
 }
 
-/// How many of these versions the planner has not decided about yet.
+/// How many of these versions the planner has still to decide about: one that was replaced leads to
+/// nothing any more.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -411,7 +412,7 @@ pub async fn undecided(session: &mut Session, ids: &[ImageVersionId]) -> Result<
     }
     let sql = format!(
         "SELECT CAST(COUNT(*) AS BIGINT) FROM image_versions v WHERE v.id IN {} \
-         AND NOT EXISTS (SELECT 1 FROM image_plans p WHERE p.image_version_id = v.id)",
+         AND v.replaced_at IS NULL AND NOT EXISTS (SELECT 1 FROM image_plans p WHERE p.image_version_id = v.id)",
         placeholders(session.kind(), 1, 1, ids.len())
     );
     let mut statement = session.built(sql);

@@ -32,6 +32,14 @@ async fn a_body_over_the_limit_is_refused_whether_its_length_is_told_or_not() {
     assert_eq!(status, 413, "{problem}");
     let (status, got) = answer(service.post("open").body(chunks(999))).await;
     assert_eq!(status, 202, "{got}");
+    // Far more than fits into the buffers on the way.
+    for large in [
+        service.post("open").body(body(8_000_000)),
+        service.post("open").body(chunks(8_000_000)),
+    ] {
+        let (status, problem) = answer(large).await;
+        assert_eq!(status, 413, "{problem}");
+    }
     // The limit comes before the secret: who has none cannot make us read more.
     let (status, _) = answer(service.post("docker-registry").body(body(1001))).await;
     assert_eq!(status, 413);

@@ -1,0 +1,330 @@
+//! Image versions and deliveries: what concurrent and repeated writers are kept from.
+#![allow(clippy::unwrap_used, reason = "tests are to fail loudly")]
+
+use chrono::{TimeDelta, Utc};
+use std::collections::BTreeSet;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+use windlass_store::deliveries::{self, Expired, NewDelivery, Told};
+use windlass_store::images::{self, Learned, Wanted};
+use windlass_store::{Clock, Session, Store};
+use windlass_testkit::{stores, stores_with};
+use windlass_types::delivery::{Decision, Push, PushKind, ReasonCode, SeenVersion};
+use windlass_types::ids::{CorrelationId, DeliveryId, ImageVersionId};
+use windlass_types::image::Digest;
+
+fn digest(n: u8) -> Digest {
+    format!("sha256:{}", format!("{n:02x}").repeat(32))
+        .parse()
+        .unwrap()
+}
+
+fn version(tag: &str, named: Option<u8>) -> SeenVersion {
+    SeenVersion {
+        id: ImageVersionId(Uuid::now_v7()),
+        repository: "r.io/demo/app".parse().unwrap(),
+        tag: tag.to_owned(),
+        digest: named.map(digest),
+        kind: PushKind::New,
+        actor: Some("maria".to_owned()),
+        pushed_at: None,
+        seen_at: Clock::System.now(),
+        delivery_id: None,
+        correlation_id: CorrelationId(Uuid::now_v7()),
+        replaced_at: None,
+        resolve_attempts: 0,
+        resolve_error: None,
+    }
+}
+
+async fn insert(store: &Store, version: &SeenVersion, replaces: Option<ImageVersionId>) -> bool {
+    let mut tx = store.begin().await.unwrap();
+    let done = images::insert(&mut tx, version, replaces).await.unwrap();
+    if done {
+        tx.commit().await.unwrap();
+    }
+    done
+}
+
+async fn plan(tx: &mut Session, version: ImageVersionId, decision: &'static str) {
+    let now = tx.now();
+    tx.sql("INSERT INTO image_plans (image_version_id, decision, decided_at) VALUES ($1, $2, $3)")
+        .bind(version.0)
+        .bind(decision)
+        .bind(now)
+        .execute()
+        .await
+        .unwrap();
+}
+
+fn delivery(key: &str) -> NewDelivery {
+    NewDelivery {
+        id: DeliveryId(Uuid::now_v7()),
+        endpoint: "ci".to_owned(),
+        sender: "ghcr".to_owned(),
+        sender_delivery_id: None,
+        dedupe_key: key.to_owned(),
+        headers: [("user-agent".to_owned(), "test".to_owned())].into(),
+        body: b"{}".to_vec(),
+        correlation_id: CorrelationId(Uuid::now_v7()),
+    }
+}
+
+#[tokio::test]
+async fn a_version_comes_back_as_it_was_written() {
+    for test in stores().await {
+        let written = version("v1", Some(1));
+        assert!(insert(&test.store, &written, None).await);
+        let mut session = test.store.read().await.unwrap();
+        let read = images::by_ids(&mut session, &[written.id]).await.unwrap();
+        assert_eq!(read, [written]);
+        assert_eq!(images::by_ids(&mut session, &[]).await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn a_tag_has_one_present_version_however_many_writers_there_are() {
+    for test in stores().await {
+        let mut first = JoinSet::new();
+        for number in 0..8 {
+            let store = test.store.clone();
+            first.spawn(async move { insert(&store, &version("v1", Some(number)), None).await });
+        }
+        let made = first
+            .join_all()
+            .await
+            .into_iter()
+            .filter(|made| *made)
+            .count();
+        assert_eq!(made, 1);
+        let mut session = test.store.read().await.unwrap();
+        let repository = "r.io/demo/app".parse().unwrap();
+        let present = images::comparable(&mut session, &repository, "v1", None)
+            .await
+            .unwrap();
+        let present = present[0].id;
+        let mut second = JoinSet::new();
+        for number in 10..18 {
+            let store = test.store.clone();
+            second.spawn(async move {
+                insert(&store, &version("v1", Some(number)), Some(present)).await
+            });
+        }
+        let made = second
+            .join_all()
+            .await
+            .into_iter()
+            .filter(|made| *made)
+            .count();
+        assert_eq!(made, 1, "one of them replaces the present one");
+    }
+}
+
+#[tokio::test]
+async fn a_question_is_taken_by_one_replica_until_its_time_comes_again() {
+    let clock = Clock::manual(Utc::now());
+    for test in stores_with(clock.clone()).await {
+        for tag in ["a", "b", "c", "d", "e"] {
+            assert!(insert(&test.store, &version(tag, None), None).await);
+        }
+        assert!(insert(&test.store, &version("known", Some(1)), None).await);
+        let again = clock.now() + TimeDelta::seconds(60);
+        let mut taking = JoinSet::new();
+        for _ in 0..4 {
+            let store = test.store.clone();
+            taking.spawn(async move {
+                let mut tx = store.begin().await.unwrap();
+                let taken = images::take_questions(&mut tx, 5, again).await.unwrap();
+                tx.commit().await.unwrap();
+                taken
+            });
+        }
+        let taken: Vec<_> = taking.join_all().await.into_iter().flatten().collect();
+        let tags: BTreeSet<_> = taken.iter().map(|question| question.tag.as_str()).collect();
+        assert_eq!((taken.len(), tags.len()), (5, 5));
+        let mut tx = test.store.begin().await.unwrap();
+        assert_eq!(images::next_question(&mut tx).await.unwrap(), Some(again));
+        assert_eq!(images::take_questions(&mut tx, 5, again).await.unwrap(), []);
+        // A try in vain is noted once, whoever notes it.
+        let later = again + TimeDelta::seconds(60);
+        assert!(
+            images::asked_in_vain(&mut tx, &taken[0], "why", later)
+                .await
+                .unwrap()
+        );
+        assert!(
+            !images::asked_in_vain(&mut tx, &taken[0], "why", later)
+                .await
+                .unwrap()
+        );
+        let Wanted::Version(id) = taken[0].wanted else {
+            unreachable!("there are no triggers");
+        };
+        let noted = images::by_ids(&mut tx, &[id]).await.unwrap();
+        assert_eq!(noted[0].resolve_attempts, 1);
+        assert_eq!(noted[0].resolve_error.as_deref(), Some("why"));
+        images::hurry(&mut tx, id).await.unwrap();
+        assert_eq!(
+            images::next_question(&mut tx).await.unwrap(),
+            Some(tx.now())
+        );
+        tx.rollback().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_digest_is_learned_once_and_never_for_a_version_that_was_replaced() {
+    for test in stores().await {
+        let (one, two) = (version("v1", None), version("v1", None));
+        assert!(insert(&test.store, &one, None).await);
+        assert!(insert(&test.store, &two, Some(one.id)).await);
+        let mut tx = test.store.begin().await.unwrap();
+        assert_eq!(
+            images::learn(&mut tx, one.id, &digest(1)).await.unwrap(),
+            Learned::Gone
+        );
+        let learned = images::learn(&mut tx, two.id, &digest(1)).await.unwrap();
+        assert!(
+            matches!(learned, Learned::Available(version) if version.digest == Some(digest(1)))
+        );
+        assert_eq!(
+            images::learn(&mut tx, two.id, &digest(1)).await.unwrap(),
+            Learned::Gone
+        );
+        assert_eq!(
+            images::undecided(&mut tx, &[one.id, two.id]).await.unwrap(),
+            1
+        );
+        plan(&mut tx, two.id, "no_policy").await;
+        assert_eq!(
+            images::undecided(&mut tx, &[one.id, two.id]).await.unwrap(),
+            0
+        );
+        tx.rollback().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_the_tag_named_before_becomes_present_again_if_it_was_planned() {
+    for test in stores().await {
+        for (tag, decision, restored) in [
+            ("a", Some("no_policy"), true),
+            ("b", Some("replaced"), false),
+            ("c", None, false),
+        ] {
+            let (before, after) = (version(tag, Some(1)), version(tag, None));
+            assert!(insert(&test.store, &before, None).await);
+            let mut tx = test.store.begin().await.unwrap();
+            if let Some(decision) = decision {
+                plan(&mut tx, before.id, decision).await;
+            }
+            tx.commit().await.unwrap();
+            assert!(insert(&test.store, &after, Some(before.id)).await);
+            let mut tx = test.store.begin().await.unwrap();
+            let learned = images::learn(&mut tx, after.id, &digest(1)).await.unwrap();
+            tx.commit().await.unwrap();
+            let expected = if restored { before.id } else { after.id };
+            assert_eq!(
+                matches!(learned, Learned::NothingNew { present, .. } if present == before.id),
+                restored,
+                "{tag}: {learned:?}"
+            );
+            let mut session = test.store.read().await.unwrap();
+            let present = images::comparable(&mut session, &before.repository, tag, None)
+                .await
+                .unwrap();
+            assert_eq!(present.len(), 1);
+            assert_eq!(present[0].id, expected, "{tag}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_is_stored_once_and_each_repetition_counted() {
+    for test in stores().await {
+        let mut receiving = JoinSet::new();
+        for _ in 0..8 {
+            let store = test.store.clone();
+            receiving.spawn(async move {
+                let mut tx = store.begin().await.unwrap();
+                let received = deliveries::receive(&mut tx, &delivery("same"))
+                    .await
+                    .unwrap();
+                tx.commit().await.unwrap();
+                received
+            });
+        }
+        let received = receiving.join_all().await;
+        let ids: BTreeSet<_> = received.iter().map(|(id, _)| *id).collect();
+        assert_eq!(ids.len(), 1);
+        assert_eq!(received.iter().filter(|(_, first)| *first).count(), 1);
+        let mut tx = test.store.begin().await.unwrap();
+        let elsewhere = NewDelivery {
+            endpoint: "lab".to_owned(),
+            ..delivery("same")
+        };
+        assert!(deliveries::receive(&mut tx, &elsewhere).await.unwrap().1);
+        let id = received[0].0;
+        let ignored = (Decision::Ignored, Some(ReasonCode::Ping));
+        deliveries::settle(&mut tx, id, ignored.0, ignored.1, &[])
+            .await
+            .unwrap();
+        let stored = deliveries::get(&mut tx, id).await.unwrap().unwrap().detail;
+        assert_eq!(stored.delivery.received_count, 8);
+        assert_eq!(stored.delivery.outcome.reason_code, Some(ReasonCode::Ping));
+        assert_eq!((stored.body_bytes, stored.body_kept), (2, true));
+        // A reason is given exactly where a delivery is ignored.
+        assert!(
+            deliveries::settle(&mut tx, id, Decision::Accepted, ignored.1, &[])
+                .await
+                .is_err()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_digest_learned_later_shows_in_the_delivery() {
+    for test in stores().await {
+        let mut tx = test.store.begin().await.unwrap();
+        let new = delivery("one");
+        deliveries::receive(&mut tx, &new).await.unwrap();
+        let made = SeenVersion {
+            delivery_id: Some(new.id),
+            ..version("v1", None)
+        };
+        assert!(images::insert(&mut tx, &made, None).await.unwrap());
+        let told = Told {
+            push: Push {
+                registry: "r.io".to_owned(),
+                repository: "demo/app".to_owned(),
+                tag: "v1".to_owned(),
+                digest: None,
+                kind: PushKind::New,
+                actor: None,
+                pushed_at: None,
+            },
+            image_version_id: Some(made.id),
+        };
+        deliveries::settle(&mut tx, new.id, Decision::Accepted, None, &[told])
+            .await
+            .unwrap();
+        images::learn(&mut tx, made.id, &digest(5)).await.unwrap();
+        let stored = deliveries::get(&mut tx, new.id).await.unwrap().unwrap();
+        assert_eq!(stored.versions, [made.id]);
+        let images = stored.detail.delivery.outcome.images;
+        assert_eq!(images[0].digest, Some(digest(5)));
+        // What a version came from stays, without its body.
+        let after = tx.now() + TimeDelta::days(1);
+        let expired = deliveries::expire(&mut tx, after, 10).await.unwrap();
+        assert_eq!(
+            expired,
+            Expired {
+                deleted: 0,
+                emptied: 1
+            }
+        );
+        assert_eq!(deliveries::body(&mut tx, new.id).await.unwrap(), None);
+        let nothing = deliveries::expire(&mut tx, after, 10).await.unwrap();
+        assert_eq!(nothing, Expired::default());
+    }
+}
