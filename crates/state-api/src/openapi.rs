@@ -2,7 +2,7 @@
 
 use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, get};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 use utoipa::openapi::content::Content;
 use utoipa::openapi::path::{Operation, PathItem};
@@ -34,6 +34,7 @@ pub(crate) async fn serve() -> HttpResponse {
         // A document of maps with text keys: writing it cannot fail.
         let mut json = serde_json::to_value(complete(crate::run::document())).unwrap_or_default();
         tighten(&mut json);
+        open_parts(&mut json);
         serde_json::to_string_pretty(&json).unwrap_or_default()
     });
     HttpResponse::Ok()
@@ -215,6 +216,33 @@ fn tighten(json: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(tighten),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// A schema that takes no unknown fields cannot be a part of a larger one, whose other fields it
+/// would refuse: there it stands open.
+fn open_parts(json: &mut Value) {
+    let Some(schemas) = json.pointer_mut("/components/schemas") else {
+        return;
+    };
+    let known = schemas.clone();
+    let parts = schemas
+        .as_object_mut()
+        .into_iter()
+        .flat_map(Map::values_mut)
+        .filter_map(|schema| schema.get_mut("allOf")?.as_array_mut())
+        .flatten();
+    for part in parts {
+        let name = part.get("$ref").and_then(Value::as_str);
+        let whole = name
+            .and_then(|name| name.rsplit('/').next())
+            .and_then(|name| known.get(name)?.as_object())
+            .filter(|whole| whole.contains_key("additionalProperties"));
+        if let Some(whole) = whole {
+            let mut open = whole.clone();
+            open.remove("additionalProperties");
+            *part = Value::Object(open);
+        }
     }
 }
 

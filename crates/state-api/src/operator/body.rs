@@ -26,6 +26,12 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
 }
 
 fn read<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
+    // serde would take an array for a struct, field by field.
+    if value.is_array() {
+        return Err(Problem::Malformed(
+            "the body must be a JSON object".to_owned(),
+        ));
+    }
     if has_nul(&value) {
         return Err(Problem::Malformed(
             "the body has a NUL character in a text, which no database keeps".to_owned(),
@@ -135,7 +141,11 @@ mod tests {
 
     #[test]
     fn a_nul_never_reaches_the_database() {
-        for body in [json!({"reason": "a\0"}), json!({"a\0": 1}), json!([["\0"]])] {
+        for body in [
+            json!({"reason": "a\0"}),
+            json!({"a\0": 1}),
+            json!({"a": ["\0"]}),
+        ] {
             assert!(matches!(read::<Value>(body), Err(Problem::Malformed(_))));
         }
     }

@@ -56,10 +56,15 @@ pub(super) fn if_match(request: &HttpRequest) -> Result<Option<i64>, Problem> {
     if text == "*" {
         return Ok(None);
     }
-    text.trim_matches('"').parse().map(Some).map_err(|_error| {
+    let version = text
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|digits| digits.parse().ok());
+    version.map(Some).ok_or_else(|| {
         wrong(
             "If-Match",
-            format!("{text:?} is no version; send the one that was read, as in \"3\""),
+            format!("{text:?} is no version; send the one that was read, quoted: \"3\""),
         )
     })
 }
