@@ -2,7 +2,10 @@
 
 use crate::support::{Service, at, digest, distribution, ghcr};
 use serde_json::Value;
-use windlass_testkit::{TestStore, stores};
+use std::time::Duration;
+use windlass_store::events;
+use windlass_testkit::{TestStore, eventually, stores};
+use windlass_types::event::Cursor;
 use windlass_types::event::EventType::{UpdateAvailable, WebhookReceived};
 
 const VERSIONS: &str = "SELECT COUNT(*) FROM image_versions";
@@ -156,10 +159,20 @@ async fn everything_a_delivery_causes_is_in_the_log_under_its_correlation_id() {
         let sent = ghcr("package", "1", "v1", Some(&digest(1)), 1);
         let got = service.deliver("open", &sent).await;
         let correlation = service.correlation(&got).await;
-        let mut session = service.deps.store.read().await.unwrap();
-        let log = windlass_store::events::after(&mut session, Default::default(), 10)
-            .await
-            .unwrap();
+        // Readers of the log are held back by every transaction that is open on the server.
+        let mut log = Vec::new();
+        eventually(
+            "the events are settled",
+            Duration::from_secs(20),
+            async || {
+                let mut session = service.deps.store.read().await.unwrap();
+                log = events::after(&mut session, Cursor::default(), 10)
+                    .await
+                    .unwrap();
+                log.len() >= 2
+            },
+        )
+        .await;
         let kinds: Vec<_> = log.iter().map(|event| event.kind).collect();
         assert_eq!(kinds, [WebhookReceived, UpdateAvailable]);
         assert!(

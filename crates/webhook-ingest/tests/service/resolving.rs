@@ -201,7 +201,7 @@ async fn a_digest_told_by_another_sender_ends_the_asking() {
         };
         let got = service.deliver("open", &told).await;
         assert_eq!(got["decision"], "duplicate", "{got}");
-        let log = available(&service).await;
+        let log = until_available(&service, 1).await;
         assert_eq!(log.len(), 1);
         assert_eq!(log[0].data["digest"], digest(9));
         assert_eq!(
