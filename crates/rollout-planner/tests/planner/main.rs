@@ -1,0 +1,8 @@
+//! The planner as it runs, on both databases: versions and commands in, targets and events out.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod batches;
+mod commands;
+mod decisions;
+mod faults;
+mod site;
