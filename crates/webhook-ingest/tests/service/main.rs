@@ -8,6 +8,7 @@
 mod answering;
 mod authentication;
 mod bodies;
+mod counting;
 mod duplicates;
 mod listing;
 mod races;
