@@ -181,22 +181,25 @@ async fn a_held_poll_is_answered_when_another_process_changes_the_target() {
         let device = api.device().await;
         let tag = known(&api, &device).await;
         let elsewhere = test.open_again().await;
-        let began = Instant::now();
         let headers = [("If-None-Match", tag.as_str()), ("Prefer", "wait=30")];
-        let poll = api.poll(&device, &headers);
+        let poll = async {
+            let response = api.poll(&device, &headers).await;
+            (response, Instant::now())
+        };
         let change = async {
-            eventually("the poll is held", Duration::from_secs(5), async || {
+            eventually("the poll is held", Duration::from_secs(20), async || {
                 waiting(&api).await == 1
             })
             .await;
-            set_elsewhere(&elsewhere, &device, "r:5000/a:v2").await
+            let version = set_elsewhere(&elsewhere, &device, "r:5000/a:v2").await;
+            (version, Instant::now())
         };
-        let (response, version) = tokio::join!(poll, change);
+        let ((response, answered), (version, changed)) = tokio::join!(poll, change);
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["etag"], format!("\"{version}\""));
-        // Without a ring the log is read twice a second; the gauge that was waited for, every two.
-        let took = began.elapsed();
-        assert!(took < Duration::from_secs(8), "{took:?}");
+        // Without a ring the log is read twice a second; the rest is room for a busy machine.
+        let took = answered.saturating_duration_since(changed);
+        assert!(took < Duration::from_secs(5), "{took:?}");
     }
 }
 
@@ -229,7 +232,7 @@ async fn a_held_poll_is_answered_in_milliseconds_when_the_bus_rings() {
         (response, Instant::now())
     };
     let change = async {
-        eventually("the poll is held", Duration::from_secs(5), async || {
+        eventually("the poll is held", Duration::from_secs(20), async || {
             waiting(&api).await == 1
         })
         .await;
@@ -377,7 +380,7 @@ async fn held_polls_do_not_hold_up_the_end_of_the_program() {
     let tag = known(&api, &device).await;
     let headers = [("If-None-Match", tag.as_str()), ("Prefer", "wait=50")];
     let end = async {
-        eventually("the poll is held", Duration::from_secs(5), async || {
+        eventually("the poll is held", Duration::from_secs(20), async || {
             waiting(&api).await == 1
         })
         .await;
