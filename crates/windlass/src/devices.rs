@@ -4,7 +4,7 @@ use crate::cli::Devices;
 use crate::exit::Failure;
 use crate::lookup;
 use crate::output::{Out, Table};
-use crate::times::{relative_or_dash, short_head, short_image};
+use crate::times::{relative_or_dash, short_digests, short_head, short_image};
 use chrono::Utc;
 use serde_json::json;
 use windlass_client::{Client, DeviceQuery};
@@ -45,16 +45,17 @@ pub(crate) async fn run(
                 return out.json(&why);
             }
             for sentence in &why.sentences {
-                out.line(sentence)?;
+                out.line(short_digests(sentence))?;
             }
-            let mut rollouts = Table::new(&["rollout", "image", "batch", "status", "why"]);
+            let now = Utc::now();
+            let mut rollouts = Table::new(&["rollout", "image", "batch", "status", "deadline"]);
             for row in &why.rollouts {
                 rollouts.row([
                     crate::times::short_tail(row.rollout_id.0),
                     short_image(&row.image),
                     row.batch.to_string(),
                     row.status.to_string(),
-                    row.sentence.clone(),
+                    relative_or_dash(row.deadline_at, now),
                 ]);
             }
             out.line("")?;

@@ -4,6 +4,7 @@ use crate::exit::Failure;
 use crate::lookup;
 use crate::output::{Out, Table};
 use crate::rollouts::table;
+use crate::times::many;
 use serde_json::json;
 use windlass_client::{Client, RolloutQuery};
 
@@ -39,10 +40,15 @@ pub(crate) async fn status(client: &Client, out: &mut Out) -> Result<(), Failure
         ready.bus
     ))?;
     out.line(format!(
-        "{devices} devices in {} fleets, {} policies, {} digests in quarantine",
-        fleets.len(),
-        policies.len(),
-        quarantined.len()
+        "{} in {}, {}, {} in quarantine",
+        many(devices, "device"),
+        many(fleets.len(), "fleet"),
+        if policies.len() == 1 {
+            "1 policy".to_owned()
+        } else {
+            format!("{} policies", policies.len())
+        },
+        many(quarantined.len(), "digest")
     ))?;
     let mut fleet_table = Table::new(&["fleet", "devices"]);
     for fleet in &fleets {

@@ -27,8 +27,9 @@ pub(super) const WEB: &str = "demo/web";
 pub(super) const BESIDE: &str = "demo/cache";
 const FLEETS: [&str; 2] = ["harbour", "airfield"];
 /// What a step may take before the demo is given up: much more than it needs, so that a busy machine
-/// is no failure.
+/// is no failure; and so much more for each device.
 const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE_PER_DEVICE: Duration = Duration::from_millis(100);
 /// How often is looked.
 const TICK: Duration = Duration::from_millis(150);
 
@@ -151,12 +152,14 @@ impl Stage {
         mut so: impl AsyncFnMut() -> Result<bool, Failure>,
     ) -> Result<(), Failure> {
         let began = Instant::now();
+        let devices = u32::try_from(self.devices).unwrap_or(u32::MAX);
+        let patience = PATIENCE + PATIENCE_PER_DEVICE.saturating_mul(devices);
         while !so().await? {
             if self.server.is_finished() {
                 return Err(Failure::failed("the server ended"));
             }
-            if began.elapsed() > PATIENCE {
-                return Err(Failure::failed(format!("not within {PATIENCE:?}: {what}")));
+            if began.elapsed() > patience {
+                return Err(Failure::failed(format!("not within {patience:?}: {what}")));
             }
             sleep(TICK).await;
         }
@@ -193,7 +196,7 @@ impl Stage {
         .await?;
         story.say(&format!("every device runs {WEB}:v1, set by hand"))?;
         self.client
-            .create_policy(&policy(&self.registry.host())?)
+            .create_policy(&policy(&self.registry.host(), self.devices)?)
             .await?;
         story.say("policy: staged 10/50/100 %, pause above 5 % failed, failed devices go back")
     }
@@ -353,12 +356,14 @@ async fn cast(given: &Demo, client: &Client, bad: &Digest) -> Result<Vec<DeviceS
 
 /// The delays and windows of a day, in seconds. The limit is low, so that the bad third shows in the
 /// first batches whichever devices these are drawn to hold.
-fn policy(host: &str) -> Result<PolicySpec, Failure> {
+fn policy(host: &str, devices: usize) -> Result<PolicySpec, Failure> {
+    // A batch of many devices keeps a small machine busy for longer than a device needs.
+    let deadline = 8 + devices / 50;
     serde_json::from_value(json!({
         "name": "demo", "image": format!("{host}/{WEB}"), "strategy": "staged",
         "batches": [{"percent": 10}, {"percent": 50}, {"percent": 100}],
         "batch_delay_seconds": 1,
-        "health": {"stable_window_seconds": 2, "deadline_seconds": 8,
+        "health": {"stable_window_seconds": 2, "deadline_seconds": deadline,
                    "unreachable_after_seconds": 20, "crash_loop_restarts": 3},
         "failure": {"max_failure_rate": 0.05, "min_sample": 5, "max_consecutive_failures": 3,
                     "auto_rollback": true, "rollback_timeout_seconds": 20},

@@ -1,7 +1,9 @@
 //! kill -9 in the middle: the next start reads the store and goes on, and nothing is done twice.
 
-use crate::server::{PATIENCE, Server, image, policy};
+use crate::server::{BINARY, PATIENCE, Server, image, policy};
 use std::collections::BTreeMap;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::time::timeout;
 use windlass_client::RolloutQuery;
 use windlass_simulator::{Failure, Style};
 use windlass_testkit::eventually;
@@ -51,6 +53,18 @@ async fn a_rollout_survives_kill_9_at_every_stage_and_updates_each_device_once()
     })
     .await;
 
+    // Somebody watches all the while.
+    let mut watching = tokio::process::Command::new(BINARY)
+        .args(["rollouts", "watch", "latest", "--timeout", "80"])
+        .env("WINDLASS_URL", &server.url)
+        .env("WINDLASS_API_KEY", &server.key)
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut watched = BufReader::new(watching.stdout.take().unwrap()).lines();
+    watched.next_line().await.unwrap().unwrap();
+
     // In the middle of each batch.
     for batch in 1..=3 {
         eventually("the batch is under way", PATIENCE, async || {
@@ -68,10 +82,13 @@ async fn a_rollout_survives_kill_9_at_every_stage_and_updates_each_device_once()
         server.restart();
     }
 
-    let watched = server
-        .windlass(&["rollouts", "watch", "latest", "--timeout", "80"])
-        .await;
-    assert_eq!(watched.code, 0, "{watched:?}");
+    let ended = timeout(PATIENCE, watching.wait()).await.unwrap().unwrap();
+    let mut last = String::new();
+    while let Some(line) = watched.next_line().await.unwrap() {
+        last = line;
+    }
+    assert!(ended.success(), "{last}");
+    assert!(last.contains("20 healthy"), "{last}");
     let view = rollout(&server).await.unwrap();
     let healthy: i64 = view.batches.iter().map(|batch| batch.completed).sum();
     assert_eq!(healthy, 20);
