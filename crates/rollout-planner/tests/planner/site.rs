@@ -231,6 +231,28 @@ impl Site {
         found.unwrap()
     }
 
+    /// How many runs of a loop have failed so far, over all planners.
+    pub(crate) fn failed_runs(&self, of: &str) -> f64 {
+        let families = self
+            .replicas
+            .iter()
+            .flat_map(|replica| replica.metrics.gather());
+        families
+            .filter(|family| family.name() == "windlass_loop_activations_total")
+            .flat_map(|family| family.get_metric().to_vec())
+            .filter(|metric| {
+                let has = |value: &str| {
+                    metric
+                        .get_label()
+                        .iter()
+                        .any(|label| label.value() == value)
+                };
+                has(of) && has("error")
+            })
+            .map(|metric| metric.get_counter().get_value())
+            .sum()
+    }
+
     /// Runs a statement of the test's own.
     pub(crate) async fn sql(&self, text: &str) {
         let mut tx = self.test.store.begin().await.unwrap();

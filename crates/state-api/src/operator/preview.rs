@@ -1,7 +1,6 @@
 //! What a rollout by hand would do.
 
-use windlass_core::batches;
-use windlass_core::matching::tag_matches;
+use windlass_core::{batches, target};
 use windlass_service::Problem;
 use windlass_store::rollouts::{self, Preview, Scope};
 use windlass_store::{Session, quarantine};
@@ -12,8 +11,7 @@ use windlass_types::policy::{Filters, RolloutRule, TagRule};
 /// Devices shown of a plan at most.
 const SHOWN: i64 = 1000;
 
-/// The plan of a trigger. Which device is in which batch is drawn from the seed of the rollout that
-/// is made; the plan shows one draw.
+/// The plan of a trigger. Where the digest is given, the rollout that is made has these very batches.
 pub(super) async fn plan(
     session: &mut Session,
     image: &ImageReference,
@@ -22,30 +20,23 @@ pub(super) async fn plan(
 ) -> Result<TriggerPlan, Problem> {
     let tag_rule = TagRule::default();
     let in_use = rollouts::images_in_use(session, image.repository()).await?;
-    let moved: Vec<String> = in_use
-        .into_iter()
-        .filter(|used| {
-            used.parse::<ImageReference>()
-                .is_ok_and(|used| used.tag().is_none_or(|tag| tag_matches(&tag_rule, tag)))
-        })
-        .collect();
-    let there = moved
-        .iter()
-        .filter(|used| {
-            image.digest().is_some()
-                && used
-                    .parse::<ImageReference>()
-                    .is_ok_and(|used| used.tag() == image.tag() && used.digest() == image.digest())
-        })
-        .cloned()
-        .collect();
+    let sorted = target::moved(
+        &in_use,
+        image.repository(),
+        &tag_rule,
+        image.tag(),
+        image.digest(),
+    );
+    // The planner's own seed for a rollout by hand.
+    let canonical = ImageReference::of(image.repository(), image.tag(), image.digest());
+    let seed = batches::seed_of(&canonical.to_string());
     let scope = Scope {
         repository: image.repository().clone(),
         digest: image.digest().cloned(),
-        moved,
-        there,
+        moved: sorted.moved,
+        there: sorted.there,
         filters,
-        order: batches::coefficients(0),
+        order: batches::coefficients(seed),
     };
     let preview = rollouts::preview(session, &scope, SHOWN).await?;
     let quarantined = match image.digest() {
