@@ -2,7 +2,7 @@
 
 use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, get};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::sync::OnceLock;
 use utoipa::openapi::content::Content;
 use utoipa::openapi::path::{Operation, PathItem};
@@ -34,7 +34,8 @@ pub(crate) async fn serve() -> HttpResponse {
         // A document of maps with text keys: writing it cannot fail.
         let mut json = serde_json::to_value(complete(crate::run::document())).unwrap_or_default();
         tighten(&mut json);
-        open_parts(&mut json);
+        let known = json.pointer("/components/schemas").cloned();
+        open_parts(&mut json, &known.unwrap_or_default());
         serde_json::to_string_pretty(&json).unwrap_or_default()
     });
     HttpResponse::Ok()
@@ -221,28 +222,29 @@ fn tighten(json: &mut Value) {
 
 /// A schema that takes no unknown fields cannot be a part of a larger one, whose other fields it
 /// would refuse: there it stands open.
-fn open_parts(json: &mut Value) {
-    let Some(schemas) = json.pointer_mut("/components/schemas") else {
-        return;
-    };
-    let known = schemas.clone();
-    let parts = schemas
-        .as_object_mut()
-        .into_iter()
-        .flat_map(Map::values_mut)
-        .filter_map(|schema| schema.get_mut("allOf")?.as_array_mut())
-        .flatten();
-    for part in parts {
-        let name = part.get("$ref").and_then(Value::as_str);
-        let whole = name
-            .and_then(|name| name.rsplit('/').next())
-            .and_then(|name| known.get(name)?.as_object())
-            .filter(|whole| whole.contains_key("additionalProperties"));
-        if let Some(whole) = whole {
-            let mut open = whole.clone();
-            open.remove("additionalProperties");
-            *part = Value::Object(open);
+fn open_parts(json: &mut Value, known: &Value) {
+    match json {
+        Value::Object(map) => {
+            if let Some(parts) = map.get_mut("allOf").and_then(Value::as_array_mut) {
+                parts.iter_mut().for_each(|part| open_part(part, known));
+            }
+            map.values_mut().for_each(|value| open_parts(value, known));
         }
+        Value::Array(items) => items.iter_mut().for_each(|value| open_parts(value, known)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn open_part(part: &mut Value, known: &Value) {
+    let name = part.get("$ref").and_then(Value::as_str);
+    let whole = name
+        .and_then(|name| name.rsplit('/').next())
+        .and_then(|name| known.get(name)?.as_object())
+        .filter(|whole| whole.contains_key("additionalProperties"));
+    if let Some(whole) = whole {
+        let mut open = whole.clone();
+        open.remove("additionalProperties");
+        *part = Value::Object(open);
     }
 }
 

@@ -15,6 +15,36 @@ fn references(value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
+/// Schemas that are parts of larger ones.
+fn parts(value: &Value, found: &mut Vec<Value>) {
+    match value {
+        Value::Object(map) => {
+            if let Some(Value::Array(items)) = map.get("allOf") {
+                found.extend(items.iter().cloned());
+            }
+            map.values().for_each(|value| parts(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| parts(value, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn no_part_of_a_schema_refuses_the_fields_of_the_others() {
+    let api = crate::harness::start(windlass_testkit::sqlite().await).await;
+    let document = api.get("/openapi.json").await.body;
+    let mut found = Vec::new();
+    parts(&document, &mut found);
+    assert!(!found.is_empty());
+    for part in found {
+        let target = part["$ref"]
+            .as_str()
+            .and_then(|target| target.strip_prefix('#'));
+        let part = target.map_or(&part, |target| document.pointer(target).unwrap());
+        assert_eq!(part.get("additionalProperties"), None, "{part}");
+    }
+}
+
 #[tokio::test]
 async fn the_document_is_whole_and_needs_no_key() {
     for api in apis().await {
