@@ -376,3 +376,39 @@ async fn the_place_in_the_log_moves_only_with_the_verdicts() {
         world.until(0, "verifying").await;
     }
 }
+
+#[tokio::test]
+async fn the_service_judges_by_itself() {
+    for kept in windlass_testkit::stores().await {
+        let mut rule = RolloutRule::default();
+        rule.health.stable_window_seconds = 1;
+        let scenario = Scenario::begin(&kept.store, 3, &rule).await;
+        let mut config = windlass_service::config::Config::default();
+        config.health.scan_ms = 100;
+        let deps = Deps::new(kept.store.clone(), Bus::local());
+        let part = health::part(&config, &deps).await.unwrap();
+        let listener = windlass_service::listen("127.0.0.1:0").unwrap();
+        let (http, shutdown) = (config.http.clone(), deps.shutdown.clone());
+        let devices = async {
+            eventually("all to be healthy", Duration::from_secs(30), async || {
+                let mut done = 0;
+                for device in &scenario.devices {
+                    scenario
+                        .report(*device, &Said::running(2, &image(2), "c"))
+                        .await;
+                    done += usize::from(scenario.row(*device).await.status == "completed");
+                }
+                done == 3
+            })
+            .await;
+            shutdown.cancel();
+        };
+        let (served, ()) = tokio::join!(
+            windlass_service::serve(vec![part], &deps, &http, listener),
+            devices
+        );
+        served.unwrap();
+        let told = scenario.events().await;
+        assert_eq!(told[&EventType::UpdateCompleted], 3);
+    }
+}

@@ -678,3 +678,46 @@ async fn two_replicas_do_everything_once() {
         assert_eq!(world.count(EventType::RollbackScheduled).await, 12);
     }
 }
+
+#[tokio::test]
+async fn the_service_pauses_and_puts_back_by_itself() {
+    for kept in windlass_testkit::stores().await {
+        let scenario = Scenario::begin(&kept.store, 4, &strict()).await;
+        let mut config = windlass_service::config::Config::default();
+        config.rollback.scan_ms = 100;
+        let deps = Deps::new(kept.store.clone(), Bus::local());
+        let part = manager::part(&config, &deps).await.unwrap();
+        let listener = windlass_service::listen("127.0.0.1:0").unwrap();
+        let (http, shutdown) = (config.http.clone(), deps.shutdown.clone());
+        for device in &scenario.devices {
+            scenario
+                .report(*device, &Said::running(2, &image(2), "c"))
+                .await;
+        }
+        for device in &scenario.devices {
+            scenario.fail(*device).await;
+        }
+        let devices = async {
+            eventually("all to be back", Duration::from_secs(30), async || {
+                let mut done = 0;
+                for device in &scenario.devices {
+                    let (version, image) = scenario.target(*device).await;
+                    scenario
+                        .report(*device, &Said::running(version, &image, "d"))
+                        .await;
+                    done += usize::from(scenario.row(*device).await.status == "rolled_back");
+                }
+                done == 4
+            })
+            .await;
+            shutdown.cancel();
+        };
+        let (served, ()) = tokio::join!(
+            windlass_service::serve(vec![part], &deps, &http, listener),
+            devices
+        );
+        served.unwrap();
+        assert_eq!(scenario.status().await.0, "paused");
+        assert_eq!(scenario.events().await[&EventType::DeviceRolledBack], 4);
+    }
+}
