@@ -19,7 +19,7 @@ use windlass_service::Problem;
 use windlass_service::keys::{KeyHash, equal};
 use windlass_store::devices::Credentials;
 use windlass_store::provisioning::{self, NewDevice, Registered, Registration};
-use windlass_store::{events, targets};
+use windlass_store::{Error, events, targets};
 use windlass_types::device::{
     KeyExchangeRequest, MqttSettings, ProvisioningKey, RegisterRequest, RegisterResponse,
 };
@@ -31,6 +31,9 @@ use windlass_types::target::TargetState;
 const NAME: usize = 255;
 /// Characters of a device's key: agents send 64 hex digits; below 32 characters a key can be guessed.
 const KEY: std::ops::RangeInclusive<usize> = 32..=256;
+
+/// How often a registration is tried that another transaction got in the way of.
+const ATTEMPTS: usize = 3;
 
 /// Registers a device. The same device with the same key is answered the same, as often as it asks.
 #[utoipa::path(
@@ -71,7 +74,15 @@ pub(crate) async fn register(
         return again(&device, found, &key);
     }
     usable(&key)?;
-    create(&app, &device, &key).await
+    let mut attempts = 1;
+    loop {
+        match create(&app, &device, &key).await {
+            Err(Problem::Unavailable(Some(Error::Conflict(_)))) if attempts < ATTEMPTS => {
+                attempts += 1;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// The device that a body is about.
