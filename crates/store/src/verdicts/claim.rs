@@ -164,7 +164,8 @@ pub(crate) async fn rows(statement: crate::Statement<'_>) -> Result<Vec<InFlight
     rows.into_iter().map(InFlight::try_from).collect()
 }
 
-/// The rows of these devices in these statuses, locked. Waits for rows that another replica has.
+/// The rows of these devices in these statuses, of devices on their way, silent or going back, locked.
+/// Waits for rows that another replica has.
 ///
 /// # Errors
 /// Whatever the database says; a deadlock is [`crate::Error::Conflict`].
@@ -176,9 +177,11 @@ pub async fn of_devices(
     let devices: Vec<DeviceId> = devices.iter().copied().collect();
     let mut found = Vec::new();
     for chunk in devices.chunks(CHUNK) {
+        // The first condition is the index's own, word by word, or SQLite reads the whole table.
         let sql = format!(
-            "{SELECT} WHERE d.status IN ({}) AND d.device_uuid IN {} \
-             ORDER BY d.device_uuid, d.rollout_id{}",
+            "{SELECT} WHERE d.status IN ('scheduled', 'updating', 'verifying', 'unreachable', \
+             'rolling_back') AND d.status IN ({}) AND d.device_uuid IN {} ORDER BY \
+             d.device_uuid, d.rollout_id{}",
             list(statuses),
             placeholders(session.kind(), 1, 1, chunk.len()),
             lock(session, true)
