@@ -238,3 +238,24 @@ async fn a_push_is_watched_to_its_end_and_everything_can_be_read_afterwards() {
     assert_eq!(count("device.image_update_scheduled"), 5, "{types:?}");
     devices.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_tag_is_resolved_at_its_registry_before_it_ships() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let registry = Registry::start(listener, None).unwrap();
+    let server = Server::configured(&format!(
+        "[registry]\nhttp_hosts = [\"{}\"]\n",
+        registry.host()
+    ));
+    let v1 = registry.push("demo/web", "v1", "one").await.unwrap();
+    let devices = server.devices(3, &image(&registry, "v1", &v1)).await;
+    let v2 = registry.push("demo/web", "v2", "two").await.unwrap();
+    let tag = format!("{}/demo/web:v2", registry.host());
+    let trigger = server.json(&["trigger", &tag, "--strategy", "auto"]).await;
+    assert_eq!(trigger["rollout"]["digest"], v2.as_str(), "{trigger}");
+    windlass_testkit::eventually("the digest runs", crate::server::PATIENCE, async || {
+        devices.count_running("web", v2.as_str()) == 3
+    })
+    .await;
+    devices.shutdown().await;
+}

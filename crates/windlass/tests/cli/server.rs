@@ -68,12 +68,17 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
+        Self::configured("")
+    }
+
+    /// With more settings.
+    pub(crate) fn configured(settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(
             folder.path().join("windlass.toml"),
             format!(
                 "[state_api]\npresence_seconds = 1\n[log]\nlevel = \"error\"\n\
-                 [webhooks.endpoints.docker-registry]\nsecret = \"{SECRET}\"\n"
+                 [webhooks.endpoints.docker-registry]\nsecret = \"{SECRET}\"\n{settings}"
             ),
         )
         .unwrap();
