@@ -1,6 +1,7 @@
 # Sourced by the scripts beside it: private servers in a temporary folder on free ports, ended and
 # removed when the script ends. Sets $work. Servers that already run are left alone.
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # What is set here is used by the scripts that source it.
 
 work=$(mktemp -d)
 chmod 755 "$work"
