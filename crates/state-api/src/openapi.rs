@@ -1,5 +1,7 @@
 //! The OpenAPI document: what handlers say of themselves, and what is the same for all of them.
 
+mod webhooks;
+
 use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, get};
 use serde_json::{Value, json};
@@ -12,7 +14,7 @@ use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
 use utoipa::openapi::{ContentBuilder, Info, OpenApi, RefOr, Tag};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::{OpenApi as _, PartialSchema, ToSchema};
 use windlass_types::problem::{FieldError, ProblemBody};
 
 /// Where the document is.
@@ -21,6 +23,8 @@ pub(crate) const PATH: &str = "/api/v1/openapi.json";
 const OPERATOR: &str = "operator_key";
 const DEVICE: &str = "device_key";
 const PROVISIONING: &str = "provisioning_key";
+const SECRET: &str = "webhook_secret";
+const SIGNATURE: &str = "webhook_signature";
 
 static DOCUMENT: OnceLock<String> = OnceLock::new();
 
@@ -43,8 +47,10 @@ pub(crate) async fn serve() -> HttpResponse {
         .body(text.as_str())
 }
 
-/// Adds to what handlers say: who may call, and the answers that every path shares.
+/// Adds to what handlers say: who may call, the answers that every path shares, and the paths of
+/// webhook-ingest.
 pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
+    document.merge(webhooks::Webhooks::openapi());
     document.info = Info::builder()
         .title("Windlass")
         .version(env!("CARGO_PKG_VERSION"))
@@ -69,6 +75,11 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
             ),
             ("provisioning", "Keys with which devices register"),
             ("device", "What devices call: docs/device-protocol.md"),
+            (
+                "webhooks",
+                "What registries call. Served by webhook-ingest, which `windlass up` has at the same \
+                 address and other installations at its own: docs/webhooks.md",
+            ),
             ("events", "What happens, live"),
             ("about", "The API itself"),
         ]
@@ -99,7 +110,7 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
     document
 }
 
-fn schemes() -> [(&'static str, SecurityScheme); 3] {
+fn schemes() -> [(&'static str, SecurityScheme); 5] {
     let bearer = |text: &str| {
         SecurityScheme::Http(
             HttpBuilder::new()
@@ -108,14 +119,25 @@ fn schemes() -> [(&'static str, SecurityScheme); 3] {
                 .build(),
         )
     };
+    let header = |name: &str, text: &str| {
+        SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(name, text)))
+    };
     [
         (OPERATOR, bearer("An operator's key")),
         (
             DEVICE,
-            SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
+            header(
                 "X-Device-API-Key",
                 "The device's own key; `Authorization: Bearer` is taken too",
-            ))),
+            ),
+        ),
+        (SECRET, bearer("The endpoint's secret")),
+        (
+            SIGNATURE,
+            header(
+                "X-Hub-Signature-256",
+                "`sha256=` and the HMAC-SHA256 of the body under the endpoint's secret in hex",
+            ),
         ),
         (PROVISIONING, bearer("A provisioning key")),
     ]
@@ -147,7 +169,7 @@ fn id_of(method: &str, path: &str) -> String {
 
 fn finish(path: &str, operation: &mut Operation) {
     let scheme = match path {
-        PATH => None,
+        PATH | "/api/v1/webhooks/{endpoint}/test" => None,
         "/api/v1/device/register" => Some(PROVISIONING),
         _ if path.starts_with("/api/v1/device/") => Some(DEVICE),
         _ => Some(OPERATOR),

@@ -144,6 +144,21 @@ pub struct DeliveryDetail {
     pub correlation_id: CorrelationId,
 }
 
+/// That an endpoint is there, and how it wants to be talked to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EndpointTest {
+    /// Its name.
+    pub endpoint: String,
+    /// `ready`.
+    pub status: String,
+    /// Whether deliveries must prove that they know a secret.
+    pub authenticated: bool,
+    /// The only sender it takes; none where senders are recognised.
+    pub sender: Option<String>,
+    /// Bytes of a delivery at most.
+    pub max_body_bytes: usize,
+}
+
 /// One version of a tag that was seen: what a push makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenVersion {

@@ -10,12 +10,12 @@ use crate::state::State;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use uuid::Uuid;
 use windlass_service::Problem;
 use windlass_store::deliveries::NewDelivery;
+use windlass_types::delivery::EndpointTest;
 use windlass_types::ids::{CorrelationId, DeliveryId};
 
 /// The endpoint of this name.
@@ -57,13 +57,13 @@ pub(crate) async fn with_secret(
 /// `GET /webhooks/{endpoint}/test`: that the endpoint is there, and how it wants to be talked to.
 pub(crate) async fn test(state: Data<State>, name: Path<String>) -> Result<HttpResponse, Problem> {
     let endpoint = endpoint(&state, &name)?;
-    Ok(HttpResponse::Ok().json(json!({
-        "endpoint": endpoint.name,
-        "status": "ready",
-        "authenticated": endpoint.secret.is_some(),
-        "sender": endpoint.sender.map(|sender| sender.name),
-        "max_body_bytes": state.settings.max_body_bytes,
-    })))
+    Ok(HttpResponse::Ok().json(EndpointTest {
+        endpoint: endpoint.name.clone(),
+        status: "ready".to_owned(),
+        authenticated: endpoint.secret.is_some(),
+        sender: endpoint.sender.map(|sender| sender.name.to_owned()),
+        max_body_bytes: state.settings.max_body_bytes,
+    }))
 }
 
 async fn receive(

@@ -7,6 +7,7 @@
 
 mod commands;
 mod demo;
+mod document;
 mod offline;
 mod policies;
 mod restart;
