@@ -18,9 +18,7 @@ use windlass_types::ids::{DeviceId, PolicyId, ProvisioningKeyId, RolloutId, Trig
 use windlass_types::image::Digest;
 use windlass_types::page::Page;
 use windlass_types::policy::{Policy, PolicySpec};
-use windlass_types::rollout::{
-    CommandKind, DeviceStatus, RolloutDevice, RolloutStatus, RolloutView,
-};
+use windlass_types::rollout::{DeviceStatus, RolloutDevice, RolloutStatus, RolloutView};
 
 /// Which page of a listing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -62,6 +60,35 @@ pub struct DeviceQuery {
     /// Which page.
     #[serde(flatten)]
     pub page: PageQuery,
+}
+
+/// A command on a whole rollout. One device is put back by [`Client::rollback_device`], which is no
+/// kind of these: taken for one of them it would put back all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RolloutCommand {
+    /// Admit nobody more.
+    Pause,
+    /// Go on.
+    Resume,
+    /// End it; devices keep what they have.
+    Cancel,
+    /// Let it begin.
+    Approve,
+    /// Put every device back on its own last good image.
+    RollbackAll,
+}
+
+impl RolloutCommand {
+    /// The last part of its address.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Cancel => "cancel",
+            Self::Approve => "approve",
+            Self::RollbackAll => "rollback-all",
+        }
+    }
 }
 
 /// The answer to a trigger.
@@ -191,20 +218,12 @@ impl Client {
     pub async fn command(
         &self,
         id: RolloutId,
-        kind: CommandKind,
+        command: RolloutCommand,
         reason: &str,
     ) -> Result<CommandResult> {
-        let name = match kind {
-            CommandKind::Pause => "pause",
-            CommandKind::Resume => "resume",
-            CommandKind::Cancel => "cancel",
-            CommandKind::Approve => "approve",
-            // For one device there is `rollback_device`.
-            CommandKind::RollbackAll | CommandKind::RollbackDevice => "rollback-all",
-        };
         self.call(
             Method::POST,
-            &format!("/rollouts/{id}/{name}"),
+            &format!("/rollouts/{id}/{}", command.name()),
             &because(reason),
         )
         .await

@@ -1,9 +1,9 @@
 //! The client against a server of canned answers.
 
 use serde_json::json;
-use windlass_client::{Client, DeviceQuery, Error, EventFilter, PageQuery, Poll};
+use windlass_client::{Client, DeviceQuery, Error, EventFilter, PageQuery, Poll, RolloutCommand};
 use windlass_types::event::Cursor;
-use windlass_types::ids::DeviceId;
+use windlass_types::ids::{DeviceId, RolloutId};
 use wiremock::matchers::{header, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -45,6 +45,48 @@ async fn a_problem_comes_back_as_the_server_put_it() {
         panic!("{error:?}")
     };
     assert_eq!(retry_after, Some(2));
+}
+
+#[tokio::test]
+async fn each_command_has_an_address_of_its_own_and_one_device_is_not_the_whole_rollout() {
+    let server = MockServer::start().await;
+    let client = Client::new(&server.uri(), None).unwrap();
+    let rollout = RolloutId(uuid::Uuid::from_u128(1));
+    let device = DeviceId(uuid::Uuid::from_u128(2));
+    for command in [
+        RolloutCommand::Pause,
+        RolloutCommand::Resume,
+        RolloutCommand::Cancel,
+        RolloutCommand::Approve,
+        RolloutCommand::RollbackAll,
+    ] {
+        // Nothing is there: what counts is what was asked for.
+        client.command(rollout, command, "why").await.unwrap_err();
+    }
+    let one = client.rollback_device(rollout, device, "why").await;
+    one.unwrap_err();
+    let asked: Vec<String> = server
+        .received_requests()
+        .await
+        .unwrap()
+        .iter()
+        .map(|request| {
+            let start = format!("/api/v1/rollouts/{rollout}/");
+            request.url.path().strip_prefix(&start).unwrap().to_owned()
+        })
+        .collect();
+    let device = format!("devices/{device}/rollback");
+    assert_eq!(
+        asked,
+        [
+            "pause",
+            "resume",
+            "cancel",
+            "approve",
+            "rollback-all",
+            &device
+        ]
+    );
 }
 
 #[tokio::test]

@@ -9,12 +9,10 @@ use crate::times::{relative, relative_or_dash, short_head, short_image, short_ta
 use crate::watch::{Until, watch};
 use chrono::Utc;
 use std::time::Duration;
-use windlass_client::{Client, RolloutQuery};
+use windlass_client::{Client, RolloutCommand, RolloutQuery};
 use windlass_types::api::CommandResult;
 use windlass_types::ids::RolloutId;
-use windlass_types::rollout::{
-    CommandKind, CommandOutcome, DeviceStatus, RolloutDevice, RolloutView,
-};
+use windlass_types::rollout::{CommandOutcome, DeviceStatus, RolloutDevice, RolloutView};
 
 /// Devices shown below a rollout at most; `--devices` shows all of one kind.
 const SHOWN: usize = 20;
@@ -62,11 +60,11 @@ pub(crate) async fn run(
             };
             watch(client, id, until, out).await
         }
-        Rollouts::Pause(on) => order(client, on, CommandKind::Pause, out).await,
-        Rollouts::Resume(on) => order(client, on, CommandKind::Resume, out).await,
-        Rollouts::Approve(on) => order(client, on, CommandKind::Approve, out).await,
-        Rollouts::Cancel(on) => order(client, on, CommandKind::Cancel, out).await,
-        Rollouts::RollbackAll(on) => order(client, on, CommandKind::RollbackAll, out).await,
+        Rollouts::Pause(on) => order(client, on, RolloutCommand::Pause, out).await,
+        Rollouts::Resume(on) => order(client, on, RolloutCommand::Resume, out).await,
+        Rollouts::Approve(on) => order(client, on, RolloutCommand::Approve, out).await,
+        Rollouts::Cancel(on) => order(client, on, RolloutCommand::Cancel, out).await,
+        Rollouts::RollbackAll(on) => order(client, on, RolloutCommand::RollbackAll, out).await,
         Rollouts::Rollback { id, device, reason } => {
             let id = lookup::rollout(client, &id).await?;
             let device = lookup::device(client, &device).await?;
@@ -79,7 +77,7 @@ pub(crate) async fn run(
 async fn order(
     client: &Client,
     on: OnRollout,
-    kind: CommandKind,
+    kind: RolloutCommand,
     out: &mut Out,
 ) -> Result<(), Failure> {
     let id = lookup::rollout(client, &on.id).await?;
