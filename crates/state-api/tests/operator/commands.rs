@@ -51,6 +51,30 @@ async fn a_command_nobody_carries_out_is_accepted_and_stays() {
 }
 
 #[tokio::test]
+async fn a_rollout_that_has_ended_can_still_be_taken_back() {
+    for api in apis().await {
+        for status in ["completed", "failed", "cancelled", "superseded"] {
+            let id = api.rollout('a').await;
+            let mut tx = api.deps.store.begin().await.unwrap();
+            tx.sql("UPDATE image_rollouts SET status = $1, finished_at = created_at WHERE id = $2")
+                .bind(status)
+                .bind(id.0)
+                .execute()
+                .await
+                .unwrap();
+            api.deps.commit(tx).await.unwrap();
+            let path = format!("/rollouts/{id}/rollback-all");
+            let (answer, ()) = tokio::join!(
+                api.call("POST", &path, json!({"reason": "it leaks memory"})),
+                api.settle(id, CommandOutcome::Applied, "")
+            );
+            assert_eq!(answer.status, 200, "{status} {answer:?}");
+            assert_eq!(answer.body["command"]["kind"], "rollback_all");
+        }
+    }
+}
+
+#[tokio::test]
 async fn commands_need_a_reason_a_rollout_and_a_device_in_it() {
     for api in apis().await {
         let id = api.rollout('a').await;
