@@ -110,19 +110,38 @@ pub async fn list(
     rows.into_iter().map(ProvisioningKey::try_from).collect()
 }
 
-/// Revokes a key; once is enough. Returns false where there is none.
+/// What became of a revocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revocation {
+    /// The key is revoked now.
+    Now,
+    /// It was revoked before.
+    Before,
+    /// There is no such key.
+    Unknown,
+}
+
+/// Revokes a key, once. The caller appends the event (`provisioning_key.revoked`) where it was now.
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn revoke(session: &mut Session, id: ProvisioningKeyId) -> Result<bool> {
+pub async fn revoke(session: &mut Session, id: ProvisioningKeyId) -> Result<Revocation> {
     let now = session.now();
-    let found = session
-        .sql("UPDATE provisioning_keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2")
+    let revoked = session
+        .sql("UPDATE provisioning_keys SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL")
         .bind(now)
         .bind(id.0)
         .execute()
         .await?;
-    Ok(found == 1)
+    if revoked == 1 {
+        return Ok(Revocation::Now);
+    }
+    let known: Option<(Uuid,)> = session
+        .sql("SELECT id FROM provisioning_keys WHERE id = $1")
+        .bind(id.0)
+        .optional()
+        .await?;
+    Ok(known.map_or(Revocation::Unknown, |_| Revocation::Before))
 }
 
 /// A device as it registers.

@@ -6,7 +6,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 use windlass_store::devices::{self, DeviceFilter};
-use windlass_store::provisioning::{self, NewDevice, Registration};
+use windlass_store::provisioning::{self, NewDevice, Registration, Revocation};
 use windlass_store::reports::{self, Taken, Versions};
 use windlass_store::{Clock, Session, Store, api_keys, logs, presence, targets};
 use windlass_testkit::stores;
@@ -149,10 +149,13 @@ async fn a_key_that_was_revoked_or_has_expired_registers_nobody() {
     for test in windlass_testkit::stores_with(clock.clone()).await {
         let (revoked, expired) = (key(&test.store, 5).await, key(&test.store, 5).await);
         let mut tx = test.store.begin().await.unwrap();
-        assert!(provisioning::revoke(&mut tx, revoked).await.unwrap());
-        assert!(provisioning::revoke(&mut tx, revoked).await.unwrap());
+        for expected in [Revocation::Now, Revocation::Before] {
+            let done = provisioning::revoke(&mut tx, revoked).await.unwrap();
+            assert_eq!(done, expected);
+        }
         let unknown = ProvisioningKeyId(Uuid::now_v7());
-        assert!(!provisioning::revoke(&mut tx, unknown).await.unwrap());
+        let done = provisioning::revoke(&mut tx, unknown).await.unwrap();
+        assert_eq!(done, Revocation::Unknown);
         tx.commit().await.unwrap();
         let device = new_device(Uuid::new_v4());
         assert_eq!(

@@ -83,6 +83,10 @@ text_enum! {
         PolicyUpdated = "policy.updated",
         /// A policy was deleted.
         PolicyDeleted = "policy.deleted",
+        /// A provisioning key was made.
+        ProvisioningKeyCreated = "provisioning_key.created",
+        /// A provisioning key was revoked.
+        ProvisioningKeyRevoked = "provisioning_key.revoked",
         /// An operator gave a command.
         CommandGiven = "operator.command_given",
         /// A command was carried out or refused.

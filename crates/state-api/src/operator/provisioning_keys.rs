@@ -7,12 +7,15 @@ use crate::auth::Operator;
 use actix_web::{HttpResponse, delete, get, post, web};
 use chrono::TimeDelta;
 use serde::Deserialize;
+use serde_json::json;
 use utoipa::IntoParams;
 use uuid::Uuid;
 use windlass_service::Problem;
 use windlass_service::keys::generate;
-use windlass_store::{devices, provisioning};
+use windlass_store::provisioning::{self, Revocation};
+use windlass_store::{devices, events};
 use windlass_types::device::{NewProvisioningKey, ProvisioningKey};
+use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::{FleetId, ProvisioningKeyId};
 use windlass_types::page::Page;
 
@@ -29,7 +32,7 @@ const LONGEST: usize = 1000;
 ))]
 #[post("/api/v1/provisioning-keys")]
 pub(super) async fn create(
-    _operator: Operator,
+    operator: Operator,
     app: web::Data<App>,
     body: Body<NewProvisioningKey>,
 ) -> Result<HttpResponse, Problem> {
@@ -67,6 +70,15 @@ pub(super) async fn create(
         created_at: session.now(),
     };
     provisioning::create(&mut session, &key, &app.pepper.hash(&text)).await?;
+    let event = NewEvent::new(EventType::ProvisioningKeyCreated, operator.actor())
+        .subject(&key.id)
+        .data(json!({
+            "fleet": key.fleet_id,
+            "max_devices": key.max_devices,
+            "expires_at": key.expires_at,
+            "description": key.description,
+        }));
+    events::append(&mut session, event).await?;
     app.deps.commit(session).await?;
     key.key = Some(text);
     Ok(HttpResponse::Created().json(key))
@@ -112,15 +124,22 @@ pub(super) async fn list(
 ))]
 #[delete("/api/v1/provisioning-keys/{id}")]
 pub(super) async fn revoke(
-    _operator: Operator,
+    operator: Operator,
     app: web::Data<App>,
     path: web::Path<ProvisioningKeyId>,
 ) -> Result<HttpResponse, Problem> {
     let mut session = app.deps.store.begin().await?;
-    if !provisioning::revoke(&mut session, *path).await? {
-        return Err(Problem::NotFound(format!(
-            "there is no provisioning key {path}"
-        )));
+    match provisioning::revoke(&mut session, *path).await? {
+        Revocation::Now => {
+            let event = NewEvent::new(EventType::ProvisioningKeyRevoked, operator.actor());
+            events::append(&mut session, event.subject(&*path)).await?;
+        }
+        Revocation::Before => {}
+        Revocation::Unknown => {
+            return Err(Problem::NotFound(format!(
+                "there is no provisioning key {path}"
+            )));
+        }
     }
     app.deps.commit(session).await?;
     Ok(HttpResponse::NoContent().finish())

@@ -13,4 +13,5 @@ mod events;
 mod harness;
 mod images;
 mod policies;
+mod provisioning_keys;
 mod rollouts;
