@@ -74,6 +74,27 @@ impl FromRequest for Operator {
     }
 }
 
+/// An operator, and what they send, which is not read before their key is known to be good: actix asks
+/// a handler's arguments all at once, and a body that is wrong would be told of before the key.
+#[derive(Debug)]
+pub(crate) struct By<T>(pub(crate) Operator, pub(crate) T);
+
+impl<T: FromRequest + 'static> FromRequest for By<T> {
+    type Error = actix_web::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Self::Error>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let operator = Operator::from_request(request, payload);
+        let request = request.clone();
+        let mut payload = payload.take();
+        Box::pin(async move {
+            let operator = operator.await?;
+            let sent = T::from_request(&request, &mut payload).await;
+            Ok(Self(operator, sent.map_err(Into::into)?))
+        })
+    }
+}
+
 /// The key a device shows, hashed; whose it is is for the handler to see.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DeviceKey(pub(crate) KeyHash);

@@ -1,7 +1,8 @@
 //! What operators talk to: policies, rollouts, images, devices, events.
 //!
 //! Handlers read and store; what they store is acted on by the services whose work it is. Every one
-//! of them takes [`Operator`](crate::auth::Operator) first, which keeps everyone else out.
+//! of them takes [`Operator`](crate::auth::Operator) first, or [`By`](crate::auth::By) with what is sent,
+//! which keeps everyone else out.
 #![allow(
     unused_qualifications,
     reason = "utoipa's macros qualify the types of queries"

@@ -9,7 +9,7 @@
 )]
 
 use crate::app::App;
-use crate::auth::Operator;
+use crate::auth::By;
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use bytes::Bytes;
 use futures_util::stream;
@@ -97,10 +97,9 @@ impl Filter {
 ))]
 #[get("/api/v1/events")]
 pub(crate) async fn serve(
-    _operator: Operator,
+    By(_operator, query): By<web::Query<Query>>,
     app: web::Data<App>,
     request: HttpRequest,
-    query: web::Query<Query>,
 ) -> Result<HttpResponse, Problem> {
     let filter = Filter::of(&query)?;
     let place = match request.headers().get("last-event-id") {

@@ -35,8 +35,8 @@ const WORD: usize = 255;
 )]
 #[post("/api/v1/device/{uuid}/logs")]
 pub(crate) async fn send(
-    path: web::Path<DeviceId>,
     key: DeviceKey,
+    path: web::Path<DeviceId>,
     app: web::Data<App>,
     request: HttpRequest,
     payload: web::Payload,

@@ -33,8 +33,8 @@ use windlass_types::ids::DeviceId;
 )]
 #[get("/api/v1/device/{uuid}/state")]
 pub(crate) async fn answer_poll(
-    path: web::Path<DeviceId>,
     key: DeviceKey,
+    path: web::Path<DeviceId>,
     app: web::Data<App>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {

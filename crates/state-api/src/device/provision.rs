@@ -62,12 +62,15 @@ pub(crate) async fn register(
         .ok_or_else(|| {
             Problem::Unauthorized("give a provisioning key: Authorization: Bearer <key>".to_owned())
         })?;
-    let bytes = body::read(&request, payload).await?;
     let mut session = app.deps.store.read().await?;
     let key = provisioning::find(&mut session, &key_hash)
         .await?
         .ok_or_else(|| Problem::Unauthorized("this is no provisioning key".to_owned()))?;
+    // A body may be long in coming: no connection to the store waits for it.
+    drop(session);
+    let bytes = body::read(&request, payload).await?;
     let device = read_device(&app, &bytes)?;
+    let mut session = app.deps.store.read().await?;
     let found = provisioning::registered(&mut session, device.uuid).await?;
     drop(session);
     if let Some(found) = found {
@@ -226,14 +229,19 @@ fn answer(uuid: DeviceId, device: Registered) -> web::Json<RegisterResponse> {
 )]
 #[post("/api/v1/device/{uuid}/key-exchange")]
 pub(crate) async fn key_exchange(
-    path: web::Path<DeviceId>,
     key: DeviceKey,
+    path: web::Path<DeviceId>,
     app: web::Data<App>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     app.provisioning_limit.check(request.peer_addr())?;
     let device = path.into_inner();
+    match known(&app, device, &key).await? {
+        Known::Unknown => return Err(unknown(device)),
+        Known::WrongKey => return Err(wrong_key()),
+        Known::Yes(_) | Known::Disabled => {}
+    }
     let bytes = body::read(&request, payload).await?;
     let mut fields = Fields::of(body::json(&bytes)?)?;
     let named: Option<DeviceId> = fields.parsed("uuid", "a uuid");
@@ -242,11 +250,8 @@ pub(crate) async fn key_exchange(
     }
     let written: KeyHash = app.pepper.hash(&fields.text("deviceApiKey", *KEY.end()));
     fields.done()?;
-    match known(&app, device, &key).await? {
-        Known::Unknown => return Err(unknown(device)),
-        Known::WrongKey => return Err(wrong_key()),
-        Known::Yes(_) | Known::Disabled if !equal(&written, &key.0) => return Err(wrong_key()),
-        Known::Yes(_) | Known::Disabled => {}
+    if !equal(&written, &key.0) {
+        return Err(wrong_key());
     }
     let mut session = app.deps.store.read().await?;
     let found = provisioning::registered(&mut session, device)

@@ -36,11 +36,9 @@ pub(crate) async fn take_in(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let bytes = body::read(&request, payload).await?;
-    let Value::Object(whole) = body::json(&bytes)? else {
-        return Err(Problem::Malformed(
-            "the body must be an object whose only key is the device's uuid".to_owned(),
-        ));
+    let whole = match entries(&request, payload).await {
+        Ok(whole) => whole,
+        Err(refusal) => return Err(told(&app, &key, refusal).await?),
     };
     let (device, state) = only(&app, &key, whole).await?;
     let fields = state.as_object().ok_or_else(|| {
@@ -49,6 +47,27 @@ pub(crate) async fn take_in(
     let report = judged(fields);
     app.reports.take(device, state, report).await?;
     Ok(HttpResponse::Ok().json(json!({"status": "ok"})))
+}
+
+/// The entries of the body's object.
+async fn entries(
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<Map<String, Value>, Problem> {
+    let bytes = body::read(request, payload).await?;
+    match body::json(&bytes)? {
+        Value::Object(whole) => Ok(whole),
+        _ => Err(Problem::Malformed(
+            "the body must be an object whose only key is the device's uuid".to_owned(),
+        )),
+    }
+}
+
+/// What is wrong with a body, for those whose key is some device's. Which device's it should be stands
+/// in the body itself, so the key cannot be judged before.
+async fn told(app: &App, key: &DeviceKey, refusal: Problem) -> Result<Problem, Problem> {
+    let owner = owner(app, key).await?;
+    Ok(owner.map_or_else(wrong_key, |_| refusal))
 }
 
 /// The device and what stands under its uuid, where that is the only key and the device's own.
@@ -60,9 +79,8 @@ async fn only(
     let mut entries = whole.into_iter();
     let foreign = match (entries.next(), entries.next()) {
         (None, _) => {
-            return Err(Problem::Malformed(
-                "the body must have the device's uuid as its key".to_owned(),
-            ));
+            let refusal = "the body must have the device's uuid as its key".to_owned();
+            return Err(told(app, key, Problem::Malformed(refusal)).await?);
         }
         (Some((name, state)), None) => match name.parse::<DeviceId>() {
             Ok(device) => match known(app, device, key).await? {
@@ -124,6 +142,8 @@ fn judged_app(app: &Value) -> ReportedApp {
         services: services
             .into_iter()
             .flatten()
+            // serde would take an array for a service, field by field.
+            .filter(|service| service.is_object())
             .filter_map(|service| ReportedService::deserialize(service).ok())
             .collect(),
     }

@@ -5,7 +5,7 @@ use super::body::Body;
 use super::page::reason_of;
 use super::rollouts;
 use crate::app::App;
-use crate::auth::Operator;
+use crate::auth::{By, Operator};
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, post, web};
 use std::time::Duration;
@@ -124,10 +124,8 @@ macro_rules! command {
         ))]
         #[post($path)]
         pub(super) async fn $name(
-            operator: Operator,
+            By(operator, (id, Body(why))): By<(web::Path<RolloutId>, Body<Reason>)>,
             app: web::Data<App>,
-            id: web::Path<RolloutId>,
-            Body(why): Body<Reason>,
         ) -> Result<HttpResponse, Problem> {
             give(&app, &operator, *id, None, CommandKind::$kind, &why.reason).await
         }
@@ -155,6 +153,9 @@ command!(
     rollback_all, "/api/v1/rollouts/{id}/rollback-all", RollbackAll
 );
 
+/// The path of a device in a rollout.
+type Place = web::Path<(RolloutId, DeviceId)>;
+
 /// Puts one device back on its own last good image.
 #[utoipa::path(tag = "rollouts", request_body = Reason, params(
     ("id" = uuid::Uuid, Path, description = "The rollout"),
@@ -167,10 +168,8 @@ command!(
 ))]
 #[post("/api/v1/rollouts/{id}/devices/{uuid}/rollback")]
 pub(super) async fn rollback_device(
-    operator: Operator,
+    By(operator, (path, Body(why))): By<(Place, Body<Reason>)>,
     app: web::Data<App>,
-    path: web::Path<(RolloutId, DeviceId)>,
-    Body(why): Body<Reason>,
 ) -> Result<HttpResponse, Problem> {
     let (rollout, device) = path.into_inner();
     let kind = CommandKind::RollbackDevice;

@@ -3,7 +3,7 @@
 use super::devices::read;
 use super::page::{limit, page};
 use crate::app::App;
-use crate::auth::Operator;
+use crate::auth::By;
 use actix_web::{get, web};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -32,10 +32,8 @@ pub(super) struct Query {
 ))]
 #[get("/api/v1/devices/{uuid}/logs")]
 pub(super) async fn list(
-    _operator: Operator,
+    By(_operator, (path, query)): By<(web::Path<DeviceId>, web::Query<Query>)>,
     app: web::Data<App>,
-    path: web::Path<DeviceId>,
-    query: web::Query<Query>,
 ) -> Result<web::Json<Page<DeviceLog>>, Problem> {
     let limit = limit(query.limit)?;
     let mut session = app.deps.store.read().await?;

@@ -3,7 +3,7 @@
 use super::body::Body;
 use super::page::{limit, page, wrong};
 use crate::app::App;
-use crate::auth::Operator;
+use crate::auth::By;
 use actix_web::{get, patch, web};
 use chrono::TimeDelta;
 use serde::Deserialize;
@@ -59,9 +59,8 @@ pub(super) struct Query {
 ))]
 #[get("/api/v1/devices")]
 pub(super) async fn list(
-    _operator: Operator,
+    By(_operator, query): By<web::Query<Query>>,
     app: web::Data<App>,
-    query: web::Query<Query>,
 ) -> Result<web::Json<Page<Device>>, Problem> {
     let limit = limit(query.limit)?;
     let tags: BTreeMap<String, String> = match &query.tag {
@@ -97,9 +96,8 @@ pub(super) async fn list(
 ))]
 #[get("/api/v1/devices/{uuid}")]
 pub(super) async fn get(
-    _operator: Operator,
+    By(_operator, uuid): By<web::Path<DeviceId>>,
     app: web::Data<App>,
-    uuid: web::Path<DeviceId>,
 ) -> Result<web::Json<Device>, Problem> {
     let mut session = app.deps.store.read().await?;
     Ok(web::Json(read(&mut session, *uuid).await?))
@@ -112,10 +110,8 @@ pub(super) async fn get(
 ))]
 #[patch("/api/v1/devices/{uuid}")]
 pub(super) async fn change(
-    operator: Operator,
+    By(operator, (uuid, Body(patch))): By<(web::Path<DeviceId>, Body<DevicePatch>)>,
     app: web::Data<App>,
-    uuid: web::Path<DeviceId>,
-    Body(patch): Body<DevicePatch>,
 ) -> Result<web::Json<Device>, Problem> {
     check(&patch)?;
     let mut session = app.deps.store.begin().await?;
@@ -181,9 +177,8 @@ fn check(patch: &DevicePatch) -> Result<(), Problem> {
 ))]
 #[get("/api/v1/devices/{uuid}/current-state")]
 pub(super) async fn current_state(
-    _operator: Operator,
+    By(_operator, uuid): By<web::Path<DeviceId>>,
     app: web::Data<App>,
-    uuid: web::Path<DeviceId>,
 ) -> Result<web::Json<DeviceCurrentState>, Problem> {
     let mut session = app.deps.store.read().await?;
     read(&mut session, *uuid).await?;
@@ -209,9 +204,8 @@ pub(super) struct FleetsQuery {
 ))]
 #[get("/api/v1/fleets")]
 pub(super) async fn fleets(
-    _operator: Operator,
+    By(_operator, query): By<web::Query<FleetsQuery>>,
     app: web::Data<App>,
-    query: web::Query<FleetsQuery>,
 ) -> Result<web::Json<Page<Fleet>>, Problem> {
     let limit = limit(query.limit)?;
     let mut session = app.deps.store.read().await?;

@@ -2,7 +2,7 @@
 
 use super::page::{limit, page, wrong};
 use crate::app::App;
-use crate::auth::Operator;
+use crate::auth::By;
 use actix_web::{get, web};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -34,9 +34,8 @@ pub(super) struct Query {
 ))]
 #[get("/api/v1/images/versions")]
 pub(super) async fn versions(
-    _operator: Operator,
+    By(_operator, query): By<web::Query<Query>>,
     app: web::Data<App>,
-    query: web::Query<Query>,
 ) -> Result<web::Json<Page<ImageVersion>>, Problem> {
     let limit = limit(query.limit)?;
     let repository: Option<Repository> = match &query.repository {

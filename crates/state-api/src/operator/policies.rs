@@ -3,7 +3,7 @@
 use super::body::Body;
 use super::page::{if_match, limit};
 use crate::app::App;
-use crate::auth::Operator;
+use crate::auth::By;
 use actix_web::http::header::{ETAG, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put, web};
 use serde::Deserialize;
@@ -56,9 +56,8 @@ pub(super) struct Query {
 ))]
 #[get("/api/v1/image-policies")]
 pub(super) async fn list(
-    _operator: Operator,
+    By(_operator, query): By<web::Query<Query>>,
     app: web::Data<App>,
-    query: web::Query<Query>,
 ) -> Result<web::Json<Page<Policy>>, Problem> {
     let mut session = app.deps.store.read().await?;
     let page = policies::list(&mut session, query.after, limit(query.limit)?).await?;
@@ -74,9 +73,8 @@ pub(super) async fn list(
 ))]
 #[post("/api/v1/image-policies")]
 pub(super) async fn create(
-    operator: Operator,
+    By(operator, Body(spec)): By<Body<PolicySpec>>,
     app: web::Data<App>,
-    Body(spec): Body<PolicySpec>,
 ) -> Result<HttpResponse, Problem> {
     refuse(policy_check::check(&spec))?;
     let id = PolicyId(uuid::Uuid::now_v7());
@@ -100,9 +98,8 @@ pub(super) async fn create(
 ))]
 #[get("/api/v1/image-policies/{id}")]
 pub(super) async fn get(
-    _operator: Operator,
+    By(_operator, id): By<web::Path<PolicyId>>,
     app: web::Data<App>,
-    id: web::Path<PolicyId>,
 ) -> Result<HttpResponse, Problem> {
     let mut session = app.deps.store.read().await?;
     let policy = policies::get(&mut session, *id)
@@ -126,11 +123,9 @@ pub(super) async fn get(
 ))]
 #[put("/api/v1/image-policies/{id}")]
 pub(super) async fn update(
-    operator: Operator,
+    By(operator, (id, Body(spec))): By<(web::Path<PolicyId>, Body<PolicySpec>)>,
     app: web::Data<App>,
     request: HttpRequest,
-    id: web::Path<PolicyId>,
-    Body(spec): Body<PolicySpec>,
 ) -> Result<HttpResponse, Problem> {
     let expected = if_match(&request)?;
     refuse(policy_check::check(&spec))?;
@@ -158,10 +153,9 @@ pub(super) async fn update(
 ))]
 #[delete("/api/v1/image-policies/{id}")]
 pub(super) async fn delete(
-    operator: Operator,
+    By(operator, id): By<web::Path<PolicyId>>,
     app: web::Data<App>,
     request: HttpRequest,
-    id: web::Path<PolicyId>,
 ) -> Result<HttpResponse, Problem> {
     let expected = if_match(&request)?;
     let mut session = app.deps.store.begin().await?;

@@ -3,7 +3,7 @@
 use super::body::Body;
 use super::page::{limit, page, wrong};
 use crate::app::App;
-use crate::auth::Operator;
+use crate::auth::By;
 use actix_web::{HttpResponse, delete, get, post, web};
 use chrono::TimeDelta;
 use serde::Deserialize;
@@ -32,9 +32,8 @@ const LONGEST: usize = 1000;
 ))]
 #[post("/api/v1/provisioning-keys")]
 pub(super) async fn create(
-    operator: Operator,
+    By(operator, body): By<Body<NewProvisioningKey>>,
     app: web::Data<App>,
-    body: Body<NewProvisioningKey>,
 ) -> Result<HttpResponse, Problem> {
     let new = body.0;
     if !(1..=MOST_DEVICES).contains(&new.max_devices) {
@@ -106,9 +105,8 @@ pub(super) struct Query {
 ))]
 #[get("/api/v1/provisioning-keys")]
 pub(super) async fn list(
-    _operator: Operator,
+    By(_operator, query): By<web::Query<Query>>,
     app: web::Data<App>,
-    query: web::Query<Query>,
 ) -> Result<web::Json<Page<ProvisioningKey>>, Problem> {
     let limit = limit(query.limit)?;
     let mut session = app.deps.store.read().await?;
@@ -124,9 +122,8 @@ pub(super) async fn list(
 ))]
 #[delete("/api/v1/provisioning-keys/{id}")]
 pub(super) async fn revoke(
-    operator: Operator,
+    By(operator, path): By<web::Path<ProvisioningKeyId>>,
     app: web::Data<App>,
-    path: web::Path<ProvisioningKeyId>,
 ) -> Result<HttpResponse, Problem> {
     let mut session = app.deps.store.begin().await?;
     match provisioning::revoke(&mut session, *path).await? {

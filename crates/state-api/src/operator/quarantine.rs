@@ -3,7 +3,7 @@
 use super::body::Body;
 use super::page::{limit, page, reason_of};
 use crate::app::App;
-use crate::auth::Operator;
+use crate::auth::By;
 use actix_web::{HttpResponse, delete, get, web};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -32,9 +32,8 @@ pub(super) struct Query {
 ))]
 #[get("/api/v1/quarantine")]
 pub(super) async fn list(
-    _operator: Operator,
+    By(_operator, query): By<web::Query<Query>>,
     app: web::Data<App>,
-    query: web::Query<Query>,
 ) -> Result<web::Json<Page<QuarantinedDigest>>, Problem> {
     let limit = limit(query.limit)?;
     let mut session = app.deps.store.read().await?;
@@ -51,10 +50,8 @@ pub(super) async fn list(
 ))]
 #[delete("/api/v1/quarantine/{digest}")]
 pub(super) async fn lift(
-    operator: Operator,
+    By(operator, (digest, Body(reason))): By<(web::Path<Digest>, Body<Reason>)>,
     app: web::Data<App>,
-    digest: web::Path<Digest>,
-    Body(reason): Body<Reason>,
 ) -> Result<HttpResponse, Problem> {
     let reason = reason_of(&reason.reason)?;
     let mut session = app.deps.store.begin().await?;

@@ -3,7 +3,7 @@
 use super::page::{limit, page};
 use super::waiting;
 use crate::app::App;
-use crate::auth::Operator;
+use crate::auth::By;
 use actix_web::{get, web};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -46,9 +46,8 @@ pub(super) struct ListQuery {
 ))]
 #[get("/api/v1/rollouts")]
 pub(super) async fn list(
-    _operator: Operator,
+    By(_operator, query): By<web::Query<ListQuery>>,
     app: web::Data<App>,
-    query: web::Query<ListQuery>,
 ) -> Result<web::Json<Page<RolloutView>>, Problem> {
     let limit = limit(query.limit)?;
     let filter = RolloutFilter {
@@ -73,9 +72,8 @@ pub(super) async fn list(
 ))]
 #[get("/api/v1/rollouts/{id}")]
 pub(super) async fn get(
-    _operator: Operator,
+    By(_operator, id): By<web::Path<RolloutId>>,
     app: web::Data<App>,
-    id: web::Path<RolloutId>,
 ) -> Result<web::Json<RolloutView>, Problem> {
     let mut session = app.deps.store.read().await?;
     Ok(web::Json(read(&mut session, *id).await?))
@@ -103,10 +101,8 @@ pub(super) struct DevicesQuery {
 ))]
 #[get("/api/v1/rollouts/{id}/devices")]
 pub(super) async fn devices(
-    _operator: Operator,
+    By(_operator, (id, query)): By<(web::Path<RolloutId>, web::Query<DevicesQuery>)>,
     app: web::Data<App>,
-    id: web::Path<RolloutId>,
-    query: web::Query<DevicesQuery>,
 ) -> Result<web::Json<Page<RolloutDevice>>, Problem> {
     let limit = limit(query.limit)?;
     let mut session = app.deps.store.read().await?;
@@ -143,10 +139,8 @@ pub(super) struct EventsQuery {
 ))]
 #[get("/api/v1/rollouts/{id}/events")]
 pub(super) async fn events(
-    _operator: Operator,
+    By(_operator, (id, query)): By<(web::Path<RolloutId>, web::Query<EventsQuery>)>,
     app: web::Data<App>,
-    id: web::Path<RolloutId>,
-    query: web::Query<EventsQuery>,
 ) -> Result<web::Json<Page<Event>>, Problem> {
     let limit = limit(query.limit)?;
     let mut session = app.deps.store.read().await?;

@@ -3,7 +3,7 @@
 use super::body::Body;
 use super::page::if_match;
 use crate::app::App;
-use crate::auth::Operator;
+use crate::auth::By;
 use actix_web::http::header::ETAG;
 use actix_web::{HttpRequest, HttpResponse, get, put, web};
 use serde_json::json;
@@ -46,9 +46,8 @@ fn answer(target: &DeviceTarget) -> HttpResponse {
 ))]
 #[get("/api/v1/devices/{uuid}/target-state")]
 pub(super) async fn get(
-    _operator: Operator,
+    By(_operator, uuid): By<web::Path<DeviceId>>,
     app: web::Data<App>,
-    uuid: web::Path<DeviceId>,
 ) -> Result<HttpResponse, Problem> {
     let mut session = app.deps.store.read().await?;
     Ok(answer(&read(&mut session, *uuid).await?))
@@ -66,11 +65,9 @@ pub(super) async fn get(
 ))]
 #[put("/api/v1/devices/{uuid}/target-state")]
 pub(super) async fn put(
-    operator: Operator,
+    By(operator, (uuid, Body(target))): By<(web::Path<DeviceId>, Body<NewTarget>)>,
     app: web::Data<App>,
     request: HttpRequest,
-    uuid: web::Path<DeviceId>,
-    Body(target): Body<NewTarget>,
 ) -> Result<HttpResponse, Problem> {
     let expected = if_match(&request)?;
     let state = checked(target)?;

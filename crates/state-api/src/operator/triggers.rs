@@ -6,7 +6,7 @@ use super::page::{reason_of, wrong};
 use super::policies::refuse;
 use super::{preview, rollouts};
 use crate::app::App;
-use crate::auth::Operator;
+use crate::auth::By;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, get, post, web};
 use tokio::time::Instant;
@@ -71,9 +71,8 @@ fn checked(request: &TriggerRequest) -> Result<(ImageReference, RolloutRule), Pr
 ))]
 #[post("/api/v1/images/trigger-update")]
 pub(super) async fn create(
-    operator: Operator,
+    By(operator, Body(request)): By<Body<TriggerRequest>>,
     app: web::Data<App>,
-    Body(request): Body<TriggerRequest>,
 ) -> Result<HttpResponse, Problem> {
     let reason = reason_of(&request.reason)?;
     let (image, rule) = checked(&request)?;
@@ -137,9 +136,8 @@ pub(super) async fn create(
 ))]
 #[get("/api/v1/images/triggers/{id}")]
 pub(super) async fn get(
-    _operator: Operator,
+    By(_operator, id): By<web::Path<TriggerId>>,
     app: web::Data<App>,
-    id: web::Path<TriggerId>,
 ) -> Result<web::Json<Trigger>, Problem> {
     let mut session = app.deps.store.read().await?;
     Ok(web::Json(read(&mut session, *id).await?))

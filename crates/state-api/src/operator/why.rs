@@ -2,7 +2,7 @@
 
 use super::{devices, rollouts};
 use crate::app::App;
-use crate::auth::Operator;
+use crate::auth::By;
 use actix_web::{get, web};
 use chrono::{DateTime, Utc};
 use windlass_service::Problem;
@@ -24,9 +24,8 @@ const TOLD: i64 = 5;
 ))]
 #[get("/api/v1/devices/{uuid}/why")]
 pub(super) async fn why(
-    _operator: Operator,
+    By(_operator, uuid): By<web::Path<DeviceId>>,
     app: web::Data<App>,
-    uuid: web::Path<DeviceId>,
 ) -> Result<web::Json<Why>, Problem> {
     let mut session = app.deps.store.read().await?;
     let device = devices::read(&mut session, *uuid).await?;

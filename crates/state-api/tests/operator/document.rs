@@ -92,7 +92,7 @@ async fn the_document_is_whole_and_needs_no_key() {
 }
 
 #[tokio::test]
-async fn every_path_of_operators_asks_for_a_key_and_names_its_methods() {
+async fn every_path_asks_for_a_key_before_all_else_and_names_its_methods() {
     for api in apis().await {
         let document = api.get("/openapi.json").await.body;
         let http = windlass_testkit::http();
@@ -110,15 +110,29 @@ async fn every_path_of_operators_asks_for_a_key_and_names_its_methods() {
                 continue;
             }
             for (method, operation) in item {
-                let is_operators = operation["security"][0].get("operator_key").is_some();
-                if !is_operators {
+                if !operation["security"][0].is_object() {
                     continue;
                 }
-                let method = method.to_uppercase().parse().unwrap();
-                let request = http.request(method, &url).json(&json!({}));
-                let answer = api.send(request).await;
-                // A body may be found wanting before the key is.
-                assert!(matches!(answer.status, 400 | 401), "{path} {answer:?}");
+                let method: reqwest::Method = method.to_uppercase().parse().unwrap();
+                // Whatever else is wrong with it, a request without a good key is told of that alone.
+                for key in ["", "Bearer nobodys"] {
+                    for (kind, body) in [
+                        ("application/json", "{}"),
+                        ("application/json", "{\"reason\": 7"),
+                        ("text/plain", "hello"),
+                    ] {
+                        let request = http
+                            .request(method.clone(), format!("{url}?odd=1"))
+                            .header("authorization", key)
+                            .header("content-type", kind)
+                            .body(body);
+                        let answer = api.send(request).await;
+                        let unknown_device =
+                            !key.is_empty() && path.starts_with("/api/v1/device/{uuid}");
+                        let expected = if unknown_device { 404 } else { 401 };
+                        assert_eq!(answer.status, expected, "{method} {path} {key} {answer:?}");
+                    }
+                }
             }
             let odd = api.send(http.request("TRACE".parse().unwrap(), &url)).await;
             assert_eq!(

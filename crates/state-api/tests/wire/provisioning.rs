@@ -277,7 +277,10 @@ async fn a_device_confirms_its_own_key_and_no_other() {
         let missing = exchange(device.uuid, &device.key, json!({"uuid": device.uuid})).await;
         let answer = problem(missing.unwrap(), 400).await;
         assert_eq!(answer["errors"][0]["field"], "deviceApiKey");
-        let elsewhere = exchange(other.uuid, &device.key, body).await;
+        let elsewhere = json!({"uuid": other.uuid, "deviceApiKey": device.key});
+        let elsewhere = exchange(device.uuid, &device.key, elsewhere).await;
         problem(elsewhere.unwrap(), 400).await;
+        let unknown = exchange(other.uuid, &device.key, body).await;
+        problem(unknown.unwrap(), 404).await;
     }
 }
