@@ -19,6 +19,7 @@ mod preview;
 mod provisioning_keys;
 mod quarantine;
 mod rollouts;
+mod strict;
 mod targets;
 mod triggers;
 mod waiting;

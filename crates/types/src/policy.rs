@@ -233,7 +233,7 @@ pub struct PolicySpec {
     #[schema(example = "registry:5000/demo/*", min_length = 1, max_length = 512)]
     pub image: String,
     /// Which tags.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tag_rule")]
     pub tag: TagRule,
     /// How the rollout goes to its devices.
     pub strategy: Strategy,
@@ -265,6 +265,12 @@ pub struct PolicySpec {
     /// What to do while the digest is unknown.
     #[serde(default = "wait")]
     pub on_unresolved: OnUnresolved,
+}
+
+/// A rule as an object alone: serde would take an array as well, the type first.
+fn tag_rule<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<TagRule, D::Error> {
+    let fields = serde_json::Map::deserialize(deserializer)?;
+    TagRule::deserialize(serde_json::Value::Object(fields)).map_err(serde::de::Error::custom)
 }
 
 const fn yes() -> bool {

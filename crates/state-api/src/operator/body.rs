@@ -1,5 +1,6 @@
 //! JSON bodies, with errors that name the field.
 
+use super::strict::Strict;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
 use serde::de::DeserializeOwned;
@@ -26,7 +27,6 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
 }
 
 fn read<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
-    // serde would take an array for a struct, field by field.
     if value.is_array() {
         return Err(Problem::Malformed(
             "the body must be a JSON object".to_owned(),
@@ -37,7 +37,7 @@ fn read<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
             "the body has a NUL character in a text, which no database keeps".to_owned(),
         ));
     }
-    serde_json::from_value(value).map_err(|error| explain(&error.to_string()))
+    T::deserialize(Strict(value)).map_err(|wrong| explain(&wrong.address(), &wrong.message))
 }
 
 /// Whether a text anywhere in it has a NUL.
@@ -50,8 +50,15 @@ fn has_nul(value: &Value) -> bool {
     }
 }
 
-/// serde's message as a problem: where it names a field, so do we.
-fn explain(message: &str) -> Problem {
+/// serde's message about what stands at this address as a problem that names the field.
+fn explain(address: &str, message: &str) -> Problem {
+    let within = |name: &str| {
+        if address.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{address}.{name}")
+        }
+    };
     let mut quoted = message.split('`').skip(1).step_by(2);
     let field = if message.starts_with("unknown field `") {
         quoted.next().map(|unknown| {
@@ -60,14 +67,16 @@ fn explain(message: &str) -> Problem {
                 || format!("there is no such field; known are: {}", known.join(", ")),
                 |near| format!("there is no such field; did you mean {near}?"),
             );
-            FieldError::new(unknown, hint)
+            FieldError::new(within(unknown), hint)
         })
     } else if message.starts_with("missing field `") {
         quoted
             .next()
-            .map(|missing| FieldError::new(missing, "is required"))
-    } else {
+            .map(|missing| FieldError::new(within(missing), "is required"))
+    } else if address.is_empty() {
         None
+    } else {
+        Some(FieldError::new(address, message))
     };
     match field {
         Some(field) => Problem::Invalid(vec![field]),
@@ -108,7 +117,7 @@ fn edits(a: &str, b: &str) -> usize {
 mod tests {
     use super::*;
     use serde_json::json;
-    use windlass_types::api::Reason;
+    use windlass_types::api::{NewTarget, Reason, TriggerRequest};
     use windlass_types::policy::PolicySpec;
 
     fn fields(problem: &Problem) -> Vec<(String, String)> {
@@ -137,6 +146,66 @@ mod tests {
     fn a_missing_field_is_named() {
         let found = fields(&read::<Reason>(json!({})).unwrap_err());
         assert_eq!(found, [("reason".to_owned(), "is required".to_owned())]);
+    }
+
+    #[test]
+    fn an_array_is_no_object_wherever_it_stands() {
+        let policy = |field: &str, value: Value| {
+            let mut body = json!({"name": "a", "image": "r.io/a", "strategy": "auto"});
+            body[field] = value;
+            body
+        };
+        for (body, field) in [
+            (policy("failure", json!([])), "failure"),
+            (policy("health", json!([30, 300])), "health"),
+            (policy("filters", json!([])), "filters"),
+            (policy("tag", json!(["newest"])), "tag"),
+            (
+                policy("maintenance_windows", json!([["02:00", "04:00"]])),
+                "maintenance_windows[0]",
+            ),
+        ] {
+            let found = fields(&read::<PolicySpec>(body).unwrap_err());
+            assert_eq!(found.len(), 1);
+            assert_eq!(found[0].0, field, "{found:?}");
+        }
+        let trigger = json!({"image": "r.io/a:v1", "reason": "x", "failure": []});
+        let found = fields(&read::<TriggerRequest>(trigger).unwrap_err());
+        assert_eq!(
+            found,
+            [("failure".to_owned(), "must be an object".to_owned())]
+        );
+        for (apps, field) in [
+            (json!([]), "apps"),
+            (json!({"1": [1, "demo", []]}), "apps.1"),
+            (
+                json!({"1": {"appId": 1, "appName": "a", "services": [[]]}}),
+                "apps.1.services[0]",
+            ),
+        ] {
+            let found = fields(&read::<NewTarget>(json!({"apps": apps})).unwrap_err());
+            assert_eq!(found[0].0, field, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_inside_has_its_address() {
+        let mut body = json!({"name": "a", "image": "r.io/a", "strategy": "auto",
+            "failure": {"max_failure_rat": 1}});
+        let found = fields(&read::<PolicySpec>(body.clone()).unwrap_err());
+        assert_eq!(found[0].0, "failure.max_failure_rat");
+        assert!(found[0].1.contains("did you mean max_failure_rate?"));
+        body["failure"] = json!({"min_sample": "5"});
+        let found = fields(&read::<PolicySpec>(body.clone()).unwrap_err());
+        assert_eq!(found[0].0, "failure.min_sample");
+        body["failure"] = json!({});
+        body["batches"] = json!([{"percent": 10}, {"share": 5}]);
+        let found = fields(&read::<PolicySpec>(body.clone()).unwrap_err());
+        assert_eq!(found[0].0, "batches[1]");
+        body["batches"] = json!([{"percent": 10}]);
+        body["tag"] = json!({"type": "semver", "range": ">=1"});
+        let spec = read::<PolicySpec>(body.clone()).unwrap();
+        assert_eq!(spec, serde_json::from_value(body).unwrap());
     }
 
     #[test]
