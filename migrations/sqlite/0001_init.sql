@@ -234,7 +234,7 @@ CREATE TABLE image_triggers (
     CHECK ((decision IS NULL) = (settled_at IS NULL))
 ) STRICT;
 CREATE INDEX image_triggers_open ON image_triggers (id) WHERE settled_at IS NULL;
-CREATE INDEX image_triggers_unresolved ON image_triggers (next_resolve_at) WHERE digest IS NULL AND settled_at IS NULL;
+CREATE INDEX image_triggers_unresolved ON image_triggers (next_resolve_at) WHERE digest IS NULL;
 
 CREATE TABLE image_rollouts (
     id               BLOB PRIMARY KEY,
@@ -245,6 +245,9 @@ CREATE TABLE image_rollouts (
     repository       TEXT NOT NULL,
     tag              TEXT,
     digest           TEXT,
+    -- What the tag turned out to name, where the rollout ships it without a digest: that may be in
+    -- quarantine, and it is what fails on devices.
+    known_digest     TEXT,
     strategy         TEXT NOT NULL CHECK (strategy IN ('auto', 'staged', 'canary', 'manual', 'scheduled')),
     rule             TEXT NOT NULL,
     filters          TEXT NOT NULL,

@@ -190,6 +190,16 @@ pub async fn learn(session: &mut Session, id: ImageVersionId, digest: &Digest) -
         return Ok(Learned::Gone);
     };
     let version = SeenVersion::try_from(row)?;
+    // Where the tag shipped without waiting for it, its rollout is told what it ships.
+    session
+        .sql(
+            "UPDATE image_rollouts SET known_digest = $1 \
+             WHERE image_version_id = $2 AND digest IS NULL",
+        )
+        .bind(digest.to_string())
+        .bind(id.0)
+        .execute()
+        .await?;
     let before: Option<(Uuid, Option<String>, Option<String>)> = session
         .sql(
             "SELECT v.id, v.digest, p.decision FROM image_versions v \
@@ -296,9 +306,10 @@ pub async fn take_questions(
     let triggers: Vec<Taken> = session
         .sql(
             "UPDATE image_triggers SET next_resolve_at = $1 WHERE id IN (SELECT id FROM image_triggers \
-             WHERE digest IS NULL AND settled_at IS NULL AND COALESCE(next_resolve_at, created_at) <= $2 \
-             ORDER BY id LIMIT $3) AND digest IS NULL AND settled_at IS NULL \
+             WHERE digest IS NULL AND (settled_at IS NULL OR next_resolve_at IS NOT NULL) \
              AND COALESCE(next_resolve_at, created_at) <= $2 \
+             ORDER BY id LIMIT $3) AND digest IS NULL \
+             AND (settled_at IS NULL OR next_resolve_at IS NOT NULL) AND COALESCE(next_resolve_at, created_at) <= $2 \
              RETURNING id, repository, tag, resolve_attempts, correlation_id",
         )
         .bind(again)
@@ -338,7 +349,7 @@ pub async fn next_question(session: &mut Session) -> Result<Option<DateTime<Utc>
     let (trigger,): (Option<DateTime<Utc>>,) = session
         .sql(
             "SELECT MIN(COALESCE(next_resolve_at, created_at)) FROM image_triggers \
-             WHERE digest IS NULL AND settled_at IS NULL",
+             WHERE digest IS NULL AND (settled_at IS NULL OR next_resolve_at IS NOT NULL)",
         )
         .one()
         .await?;
@@ -348,7 +359,8 @@ pub async fn next_question(session: &mut Session) -> Result<Option<DateTime<Utc>
     })
 }
 
-/// Gives a trigger the digest that the registry tells; false where it has one or is settled.
+/// Gives a trigger the digest that the registry tells, and its rollout too, where that ships the tag
+/// without one; false where it has one or is done with.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -356,8 +368,15 @@ pub async fn learn_for_trigger(session: &mut Session, id: Uuid, digest: &Digest)
     let changed = session
         .sql(
             "UPDATE image_triggers SET digest = $1, next_resolve_at = NULL, resolve_error = NULL \
-             WHERE id = $2 AND digest IS NULL AND settled_at IS NULL",
+             WHERE id = $2 AND digest IS NULL \
+             AND (settled_at IS NULL OR next_resolve_at IS NOT NULL)",
         )
+        .bind(digest.to_string())
+        .bind(id)
+        .execute()
+        .await?;
+    session
+        .sql("UPDATE image_rollouts SET known_digest = $1 WHERE trigger_id = $2 AND digest IS NULL")
         .bind(digest.to_string())
         .bind(id)
         .execute()
@@ -386,7 +405,7 @@ pub async fn asked_in_vain(
         Wanted::Trigger(id) => (
             "UPDATE image_triggers SET resolve_attempts = resolve_attempts + 1, resolve_error = $1, \
              next_resolve_at = $2 WHERE id = $3 AND resolve_attempts = $4 AND digest IS NULL \
-             AND settled_at IS NULL",
+             AND (settled_at IS NULL OR next_resolve_at IS NOT NULL)",
             id,
         ),
     };

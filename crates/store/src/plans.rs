@@ -248,7 +248,8 @@ pub async fn take_trigger(session: &mut Session, id: TriggerId) -> Result<Option
     row.map(OpenTrigger::try_from).transpose()
 }
 
-/// Writes down what was made of a trigger. Returns false where it was settled already.
+/// Writes down what was made of a trigger. Where its rollout ships a tag without a digest, the registry
+/// goes on being asked for it. Returns false where it was settled already.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -263,13 +264,15 @@ pub async fn settle_trigger(
     let settled = session
         .sql(
             "UPDATE image_triggers SET decision = $1, rollout_id = $2, detail = $3, \
-             next_resolve_at = NULL, settled_at = $4 WHERE id = $5 AND settled_at IS NULL",
+             next_resolve_at = CASE WHEN digest IS NULL AND $6 THEN next_resolve_at END, \
+             settled_at = $4 WHERE id = $5 AND settled_at IS NULL",
         )
         .bind(decision.as_str())
         .bind(rollout.map(|id| id.0))
         .bind(detail.map(str::to_owned))
         .bind(now)
         .bind(id.0)
+        .bind(rollout.is_some())
         .execute()
         .await?;
     Ok(settled == 1)

@@ -11,6 +11,7 @@ pub use change::{restart_failure_count, save, skip_pending, supersede};
 pub use create::{NewRollout, create};
 pub use facts::{
     Facts, FailureCount, active_by_status, facts, failure_count, moving, next_due, progress,
+    shipped_digest,
 };
 pub use scope::{Preview, PreviewDevice, Scope, images_in_use, preview};
 

@@ -5,13 +5,13 @@ use serde_json::json;
 use std::time::Duration;
 use uuid::Uuid;
 use windlass_store::triggers::{self, NewTrigger};
-use windlass_store::{Session, quarantine};
+use windlass_store::{Session, images, quarantine, rollouts};
 use windlass_testkit::eventually;
 use windlass_testkit::fleet::{self, digest};
 use windlass_types::event::EventType;
 use windlass_types::ids::{CorrelationId, RolloutId, TriggerId};
 use windlass_types::policy::{Filters, OnUnresolved, RolloutRule};
-use windlass_types::rollout::{DeviceStatus, RolloutStatus};
+use windlass_types::rollout::{DeviceStatus, RolloutStatus, StatusReason};
 
 async fn app(site: &Site, devices: std::ops::Range<u128>) {
     fleet::add(&site.test.store, "north", devices, &["r.io/demo/app:v1"]).await;
@@ -130,6 +130,54 @@ async fn an_unknown_digest_is_waited_for_unless_the_policy_ships_tags() {
     }
 }
 
+#[tokio::test]
+async fn a_tag_that_turns_out_to_name_a_quarantined_digest_ships_no_further() {
+    for site in running().await {
+        app(&site, 0..10).await;
+        site.policy(
+            "bold",
+            json!({"on_unresolved": "ship_tag", "batch_delay_seconds": 600}),
+        )
+        .await;
+        let pushed = site.push("r.io/demo/app:v2").await;
+        site.sql("UPDATE image_versions SET resolve_attempts = 3")
+            .await;
+        let by_push = site.decision(pushed).await.2.unwrap();
+        site.reaches(by_push, RolloutStatus::InProgress, 1).await;
+        let by_hand = trigger_with(&site, "r.io/demo/app:v2", OnUnresolved::ShipTag).await;
+        site.sql("UPDATE image_triggers SET resolve_attempts = 3")
+            .await;
+        let (_, other) = settled(&site, by_hand).await;
+        let other = other.unwrap();
+        site.reaches(other, RolloutStatus::InProgress, 1).await;
+        let digest = digest('d').parse().unwrap();
+        let mut tx = site.test.store.begin().await.unwrap();
+        let now = tx.now();
+        let questions = images::take_questions(&mut tx, 10, now).await.unwrap();
+        assert_eq!(questions.len(), 2, "both are still asked for");
+        images::learn(&mut tx, pushed, &digest).await.unwrap();
+        assert!(
+            images::learn_for_trigger(&mut tx, by_hand.0, &digest)
+                .await
+                .unwrap()
+        );
+        for id in [by_push, other] {
+            let known = rollouts::shipped_digest(&mut tx, id).await.unwrap();
+            assert_eq!(known.as_ref(), Some(&digest));
+        }
+        assert_eq!(images::next_question(&mut tx).await.unwrap(), None);
+        let app = "r.io/demo/app".parse().unwrap();
+        quarantine::add(&mut tx, &digest, &app, None, "it crashed", json!({}))
+            .await
+            .unwrap();
+        site.deps.commit(tx).await.unwrap();
+        for id in [by_push, other] {
+            let paused = site.reaches(id, RolloutStatus::Paused, 1).await;
+            assert_eq!(paused.status_reason, Some(StatusReason::Quarantined));
+        }
+    }
+}
+
 async fn reasons(session: &mut Session, id: RolloutId) -> Vec<(String, String)> {
     session
         .sql(
@@ -218,6 +266,10 @@ async fn filters_by_tag_and_uuid_hold_together() {
 }
 
 async fn trigger(site: &Site, image: &str) -> TriggerId {
+    trigger_with(site, image, OnUnresolved::Wait).await
+}
+
+async fn trigger_with(site: &Site, image: &str, on_unresolved: OnUnresolved) -> TriggerId {
     let trigger = NewTrigger {
         id: TriggerId(Uuid::now_v7()),
         correlation: CorrelationId(Uuid::now_v7()),
@@ -227,7 +279,7 @@ async fn trigger(site: &Site, image: &str) -> TriggerId {
             ..RolloutRule::default()
         },
         filters: Filters::default(),
-        on_unresolved: OnUnresolved::Wait,
+        on_unresolved,
         actor: "operator:ann".to_owned(),
         reason: "a hot fix".to_owned(),
     };

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 use windlass_types::ids::RolloutId;
+use windlass_types::image::Digest;
 use windlass_types::rollout::{BatchProgress, Command, DeviceStatus, Rollout, RolloutStatus};
 
 /// Everything the next step of a rollout depends on.
@@ -50,7 +51,7 @@ pub async fn moving(session: &mut Session) -> Result<Vec<RolloutId>> {
             "SELECT r.id FROM image_rollouts r WHERE r.finished_at IS NULL AND (\
                r.status = 'pending' \
                OR (r.status = 'in_progress' AND (\
-                 EXISTS (SELECT 1 FROM quarantined_digests q WHERE q.digest = r.digest) \
+                 EXISTS (SELECT 1 FROM quarantined_digests q WHERE q.digest = COALESCE(r.digest, r.known_digest)) \
                  OR r.next_batch_at <= $1 \
                  OR (r.next_batch_at IS NULL AND NOT EXISTS (\
                    SELECT 1 FROM device_rollout_status d \
@@ -109,8 +110,8 @@ pub async fn facts(session: &mut Session, id: RolloutId) -> Result<Option<Facts>
     let Some(rollout) = super::get(session, id).await? else {
         return Ok(None);
     };
-    let quarantined = match &rollout.digest {
-        Some(digest) => quarantine::contains(session, digest).await?,
+    let quarantined = match shipped_digest(session, id).await? {
+        Some(digest) => quarantine::contains(session, &digest).await?,
         None => false,
     };
     let (devices_until,): (Option<DateTime<Utc>>,) = session
@@ -130,6 +131,22 @@ pub async fn facts(session: &mut Session, id: RolloutId) -> Result<Option<Facts>
         devices_until,
         rollout,
     }))
+}
+
+/// The digest that devices of a rollout run: the one it ships or, where it ships a tag without one, what
+/// the tag turned out to name, once that is known.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn shipped_digest(session: &mut Session, id: RolloutId) -> Result<Option<Digest>> {
+    let row: Option<(Option<String>,)> = session
+        .sql("SELECT COALESCE(digest, known_digest) FROM image_rollouts WHERE id = $1")
+        .bind(id.0)
+        .optional()
+        .await?;
+    row.and_then(|(digest,)| digest)
+        .map(|text| parse("image_rollouts.known_digest", &text))
+        .transpose()
 }
 
 /// How the batches of a rollout stand, first to last.
