@@ -106,9 +106,9 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Up {
-    /// Where the database is kept.
-    #[arg(long, env = "WINDLASS_DATA", default_value = "windlass-data")]
-    pub(crate) data: PathBuf,
+    /// The folder of the database, where the settings name none [default: windlass-data].
+    #[arg(long, env = "WINDLASS_DATA")]
+    pub(crate) data: Option<PathBuf>,
     /// Address and port to listen on; port 0 takes a free one.
     #[arg(long)]
     pub(crate) listen: Option<String>,

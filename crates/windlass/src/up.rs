@@ -3,8 +3,10 @@
 use crate::cli::{CheckConfig, Up};
 use crate::exit::Failure;
 use crate::output::Out;
+use std::fs::{File, Permissions};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
 use windlass_service::config::{Config, StoreSection, environment};
@@ -33,23 +35,28 @@ pub(crate) async fn up(given: &Up) -> Result<(), Failure> {
     if let Some(address) = &given.listen {
         config.http.listen.clone_from(address);
     }
-    if config.store.url == StoreSection::default().url {
-        std::fs::create_dir_all(&given.data).map_err(|error| {
-            Failure::usage(format!("{} cannot be made: {error}", given.data.display()))
-        })?;
-        config.store.url = format!("sqlite:{}", given.data.join("windlass.db").display());
-    }
+    keep_data(&mut config, given.data.as_deref())?;
     telemetry::init(&config.log);
     let shutdown = CancellationToken::new();
     cancel_on_signal(&shutdown);
     let system = System::open(&config, shutdown).await?;
+    // The key can be shown only once: it is made when nothing is left that could end the program first.
+    let file = given.key_file.as_deref().map(KeyFile::open).transpose()?;
+    let key = system.first_key().await?;
     // The file first: whoever reads the address may look for the key at once.
-    let written = match (&system.first_key, &given.key_file) {
-        (Some(key), Some(path)) => write_key(path, key).map(|()| true)?,
-        _ => false,
+    let shown = match (key, file) {
+        (Some(key), Some(file)) => file.write(&key).err().map(|error| {
+            eprintln!("windlass: {}", error.message);
+            key
+        }),
+        (None, Some(file)) => {
+            file.leave();
+            None
+        }
+        (key, None) => key,
     };
     println!("{}", system.url());
-    if let Some(key) = system.first_key.as_ref().filter(|_| !written) {
+    if let Some(key) = shown {
         println!("operator key (shown only now): {key}");
     }
     // A pipe would keep it back otherwise.
@@ -57,24 +64,75 @@ pub(crate) async fn up(given: &Up) -> Result<(), Failure> {
     system.run().await
 }
 
-/// For its owner's eyes only.
-fn write_key(path: &Path, key: &str) -> Result<(), Failure> {
-    use std::os::unix::fs::OpenOptionsExt;
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| writeln!(file, "{key}"))
-        .map_err(|error| Failure::failed(format!("{} cannot be written: {error}", path.display())))
+/// Puts the database into the folder `data`, unless the settings say where it is.
+fn keep_data(config: &mut Config, data: Option<&Path>) -> Result<(), Failure> {
+    if config.store.url != StoreSection::default().url {
+        return match data {
+            Some(_) => Err(Failure::usage(
+                "--data (or WINDLASS_DATA) and store.url both say where the database is; give one of them",
+            )),
+            None => Ok(()),
+        };
+    }
+    let data = data.unwrap_or_else(|| Path::new("windlass-data"));
+    std::fs::create_dir_all(data)
+        .map_err(|error| Failure::usage(format!("{} cannot be made: {error}", data.display())))?;
+    config.store.url = format!("sqlite:{}", data.join("windlass.db").display());
+    Ok(())
+}
+
+/// Where the first operator's key goes: opened before there is one. A key of an earlier start that
+/// stands there stays until there is another.
+struct KeyFile<'p> {
+    path: &'p Path,
+    file: File,
+}
+
+impl<'p> KeyFile<'p> {
+    fn open(path: &'p Path) -> Result<Self, Failure> {
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .and_then(|file| {
+                // The mode above is only for a file that was not there.
+                if file.metadata()?.is_file() {
+                    file.set_permissions(Permissions::from_mode(0o600))?;
+                }
+                Ok(file)
+            })
+            .map_err(|error| cannot_write(path, &error))?;
+        Ok(Self { path, file })
+    }
+
+    /// For a start that made no key: an empty file would look like one that was lost.
+    fn leave(self) {
+        let empty = |found: std::fs::Metadata| found.is_file() && found.len() == 0;
+        if self.file.metadata().is_ok_and(empty) {
+            std::fs::remove_file(self.path).ok();
+        }
+    }
+
+    fn write(mut self, key: &str) -> Result<(), Failure> {
+        let mut write = || {
+            if self.file.metadata()?.is_file() {
+                self.file.set_len(0)?;
+            }
+            writeln!(self.file, "{key}")
+        };
+        write().map_err(|error| cannot_write(self.path, &error))
+    }
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::failed(format!("{} cannot be written: {error}", path.display()))
 }
 
 /// The whole system, opened and listening, not yet serving.
 pub(crate) struct System {
     pub(crate) address: SocketAddr,
-    /// The operator's key, where this was the first start.
-    pub(crate) first_key: Option<String>,
     config: Config,
     deps: Deps,
     parts: Vec<Part>,
@@ -93,7 +151,6 @@ impl System {
             source,
         })?;
         let deps = Deps::open(config, shutdown).await?;
-        let first_key = windlass_state_api::ensure_operator_key(&deps, config).await?;
         let parts = vec![
             windlass_webhook_ingest::part(config, &deps).await?,
             windlass_rollout_planner::part(config, &deps).await?,
@@ -103,12 +160,16 @@ impl System {
         ];
         Ok(Self {
             address,
-            first_key,
             config: config.clone(),
             deps,
             parts,
             listener,
         })
+    }
+
+    /// The operator's key, where none was made before. It cannot be had again.
+    pub(crate) async fn first_key(&self) -> Result<Option<String>, StartError> {
+        windlass_state_api::ensure_operator_key(&self.deps, &self.config).await
     }
 
     /// Its address as people and devices give it.

@@ -86,7 +86,7 @@ impl Stage {
         let shutdown = CancellationToken::new();
         let system = System::open(&config, shutdown.clone()).await?;
         let url = system.url();
-        let key = system.first_key.clone().unwrap_or_default();
+        let key = system.first_key().await?.unwrap_or_default();
         let server = tokio::spawn(system.run());
         registry.notify(Notify {
             url: format!("{url}/api/v1/webhooks/docker-registry"),

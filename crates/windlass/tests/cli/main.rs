@@ -8,6 +8,7 @@
 mod commands;
 mod demo;
 mod document;
+mod first_key;
 mod offline;
 mod policies;
 mod restart;

@@ -201,7 +201,7 @@ impl Drop for Server {
     }
 }
 
-fn launch(folder: &TempDir, listen: &str) -> (Child, String) {
+pub(crate) fn launch(folder: &TempDir, listen: &str) -> (Child, String) {
     let path = |name: &str| folder.path().join(name);
     let mut child = Command::new(BINARY)
         .arg("up")
