@@ -12,6 +12,8 @@ use windlass_types::rollout::RolloutView;
 
 /// Rows of a page; the server may give fewer.
 const PAGE: u32 = 200;
+/// How many of those that could be meant are listed.
+const LISTED: usize = 20;
 
 /// Up to `limit` rows of a listing, page after page.
 pub(crate) async fn all<T, F>(
@@ -119,17 +121,18 @@ pub(crate) async fn policy(client: &Client, wanted: &str) -> Result<Policy, Fail
         .ok_or_else(|| Failure::not_found(format!("there is no policy {wanted}")))
 }
 
-/// The one that has this name, or whose id begins or ends like this.
+/// The one that has this name, or whose id begins or ends like this. A name goes before a part of an
+/// id; neither is guessed at where several have it.
 fn only<'a>(
     what: &str,
     wanted: &str,
     known: impl Iterator<Item = (Uuid, Option<&'a str>)>,
 ) -> Result<Uuid, Failure> {
     let digits = wanted.replace('-', "").to_ascii_lowercase();
-    let mut found = Vec::new();
+    let (mut named, mut found) = (Vec::new(), Vec::new());
     for (id, name) in known {
         if name == Some(wanted) {
-            return Ok(id);
+            named.push(id);
         }
         let text = id.simple().to_string();
         // One or two digits would be a guess.
@@ -137,13 +140,27 @@ fn only<'a>(
             found.push(id);
         }
     }
+    let (found, how) = if named.is_empty() {
+        (found, "could be")
+    } else {
+        (named, "is the name of")
+    };
     match found.as_slice() {
         [one] => Ok(*one),
         [] => Err(Failure::not_found(format!("there is no {what} {wanted}"))),
-        many => Err(Failure::usage(format!(
-            "{wanted} could be any of {} {what}s; give more of the id",
-            many.len()
-        ))),
+        many => {
+            let mut text = format!(
+                "{wanted} {how} {} {what}s; give more of the id:",
+                many.len()
+            );
+            for id in many.iter().take(LISTED) {
+                text.push_str(&format!("\n  {id}"));
+            }
+            if many.len() > LISTED {
+                text.push_str("\n  …");
+            }
+            Err(Failure::usage(text))
+        }
     }
 }
 
@@ -152,7 +169,16 @@ mod tests {
     use super::*;
     use crate::exit::Exit;
 
+    const TWINS: [Uuid; 2] = [
+        Uuid::from_u128(0xcc01 << 112),
+        Uuid::from_u128(0xcc02 << 112),
+    ];
+
     fn find(wanted: &str) -> Result<Uuid, Exit> {
+        look_up(wanted).map_err(|failure| failure.exit)
+    }
+
+    fn look_up(wanted: &str) -> Result<Uuid, Failure> {
         let known = [
             (
                 Uuid::from_u128(0xaaaa_0000_0000_0000_0000_0000_0000_1111),
@@ -162,8 +188,10 @@ mod tests {
                 Uuid::from_u128(0xaaaa_0000_0000_0000_0000_0000_0000_2222),
                 Some("pump"),
             ),
+            (TWINS[0], Some("valve")),
+            (TWINS[1], Some("valve")),
         ];
-        only("device", wanted, known.into_iter()).map_err(|failure| failure.exit)
+        only("device", wanted, known.into_iter())
     }
 
     #[test]
@@ -173,5 +201,15 @@ mod tests {
         assert_eq!(find("aaaa"), Err(Exit::Usage));
         assert_eq!(find("bbbb"), Err(Exit::NotFound));
         assert_eq!(find("1"), Err(Exit::NotFound));
+    }
+
+    #[test]
+    fn a_name_of_several_is_refused_with_the_ids_of_all() {
+        let failure = look_up("valve").unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        for id in TWINS {
+            assert!(failure.message.contains(&id.to_string()), "{failure:?}");
+        }
+        assert_eq!(find("cc02").unwrap(), TWINS[1]);
     }
 }
