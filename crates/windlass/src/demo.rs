@@ -22,7 +22,7 @@ pub(crate) async fn demo(given: &Demo, out: &mut Out) -> Result<(), Failure> {
     let mut story = Story::new(out);
     let stage = Stage::set_up(given, &mut story).await?;
     let told = tokio::select! {
-        told = play(&stage, &mut story) => told,
+        told = play(&stage, &mut story, given.keep) => told,
         () = stop.cancelled() => Err(Failure::failed("stopped before the end")),
     };
     story.end();
@@ -34,7 +34,7 @@ pub(crate) async fn demo(given: &Demo, out: &mut Out) -> Result<(), Failure> {
     told
 }
 
-async fn play(stage: &Stage, story: &mut Story<'_>) -> Result<(), Failure> {
+async fn play(stage: &Stage, story: &mut Story<'_>, keep: bool) -> Result<(), Failure> {
     stage.everyone_registered(story).await?;
     stage.everyone_on_v1(story).await?;
     story.listen(stage.client()).await?;
@@ -42,5 +42,5 @@ async fn play(stage: &Stage, story: &mut Story<'_>) -> Result<(), Failure> {
     let bad = stage.ship_v3(story).await?;
     stage.push_v3_again(story).await?;
     let checks = checks::all(stage, &good, &bad).await?;
-    story.summary(&checks)
+    story.summary(&checks, keep.then(|| (stage.url(), stage.key())))
 }

@@ -24,14 +24,20 @@ impl Checks {
         &self.results
     }
 
-    pub(super) fn json(&self, seconds: f64) -> Value {
+    pub(super) fn json(&self, seconds: f64, kept: Option<(&str, &str)>) -> Value {
         let results: Vec<Value> = self
             .results
             .iter()
             .map(|(good, text)| json!({"ok": good, "what": text}))
             .collect();
         let ok = self.results.iter().all(|(good, _)| *good);
-        json!({"ok": ok, "seconds": seconds, "numbers": self.numbers, "checks": results})
+        let mut value =
+            json!({"ok": ok, "seconds": seconds, "numbers": self.numbers, "checks": results});
+        if let (Some((url, key)), Some(fields)) = (kept, value.as_object_mut()) {
+            fields.insert("url".to_owned(), url.into());
+            fields.insert("key".to_owned(), key.into());
+        }
+        value
     }
 }
 

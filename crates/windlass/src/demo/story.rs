@@ -76,11 +76,16 @@ impl<'o> Story<'o> {
         self.board.finish();
     }
 
-    pub(super) fn summary(&mut self, checks: &Checks) -> Result<(), Failure> {
+    /// `kept`: the address and the key of a system that goes on running.
+    pub(super) fn summary(
+        &mut self,
+        checks: &Checks,
+        kept: Option<(&str, &str)>,
+    ) -> Result<(), Failure> {
         self.end();
         let seconds = self.began.elapsed().as_secs_f64();
         if self.out.is_json() {
-            self.out.json(&checks.json(seconds))?;
+            self.out.json(&checks.json(seconds, kept))?;
         } else {
             self.out.line("")?;
             for (good, text) in checks.results() {
@@ -103,7 +108,12 @@ impl<'o> Story<'o> {
         Ok(())
     }
 
+    /// Says how to look at what goes on running. As JSON it is part of the summary.
     pub(super) fn keep(&mut self, url: &str, key: &str) -> Result<(), Failure> {
+        if self.out.is_json() {
+            eprintln!("It goes on running at {url} until Ctrl-C.");
+            return Ok(());
+        }
         self.out
             .line("It goes on running until Ctrl-C. To look at it from another terminal:")?;
         self.out.line(format!(

@@ -116,13 +116,27 @@ async fn ctrl_c_ends_the_demo_at_once_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn the_demo_tells_programs_what_came_out() {
-    let ended = run(&["demo", "--json", "--devices", "30", "--seed", "3"], &[]).await;
-    assert_eq!(ended.code, 0, "{ended:?}");
-    let told = ended.json();
+async fn the_demo_tells_programs_what_came_out_and_where_it_goes_on() {
+    let arguments = ["--json", "--keep", "--devices", "30", "--seed", "3"];
+    let mut demo = Demo::start(&arguments);
+    let told = loop {
+        demo.line("}").await;
+        if let Ok(told) = serde_json::from_str::<serde_json::Value>(&demo.told.join("\n")) {
+            break told;
+        }
+    };
     assert_eq!(
         (&told["ok"], &told["numbers"]["v2_healthy"]),
         (&true.into(), &30.into()),
         "{told}"
     );
+    let (url, key) = (told["url"].as_str(), told["key"].as_str());
+    let server = [
+        ("WINDLASS_URL", url.unwrap()),
+        ("WINDLASS_API_KEY", key.unwrap()),
+    ];
+    assert_eq!(run(&["status"], &server).await.code, 0);
+    assert_eq!(demo.interrupt().await, 0);
+    let more = demo.lines.next_line().await.unwrap();
+    assert_eq!(more, None, "nothing but the value is written");
 }
