@@ -12,7 +12,7 @@ use crate::verdict::{Wanted, seconds};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use windlass_types::image::{Digest, ImageReference};
+use windlass_types::image::{Digest, ImageReference, Repository};
 use windlass_types::observation::Observation;
 use windlass_types::policy::RolloutRule;
 use windlass_types::target::TargetState;
@@ -41,15 +41,117 @@ pub struct Plan {
     pub stuck: usize,
 }
 
+/// What is known of where a device's services were before.
+#[derive(Debug, Clone, Default)]
+pub struct Past<'a> {
+    /// What each service proved healthy on.
+    pub last_good: BTreeMap<(i64, i64), String>,
+    /// The target before the rollout.
+    pub before: Option<&'a TargetState>,
+    /// The services that really ran their image of that target, where no rollout had left it there
+    /// unproved: somebody chose it, and later than the last good one was proved.
+    pub chosen: BTreeSet<(i64, i64)>,
+    /// The digest that a service's image has by its reports.
+    pub running: BTreeMap<(i64, i64), (String, Digest)>,
+    /// What the rollout's tag named before the rollout's version of it.
+    pub tag_was: Option<Digest>,
+}
+
+impl Past<'_> {
+    /// Notes what a device's reports say of the services that are to go back. `unproved` are images
+    /// that rollouts gave this device and that never proved healthy on it.
+    pub fn observe(
+        &mut self,
+        leaving: &[Wanted],
+        observation: &Observation,
+        unproved: &BTreeSet<String>,
+    ) {
+        for service in leaving {
+            let id = (service.app_id, service.service_id);
+            let Some(seen) = observation
+                .services
+                .iter()
+                .find(|s| (s.app_id, s.service_id) == id)
+            else {
+                continue;
+            };
+            let digest = seen.digest.as_deref().and_then(|text| text.parse().ok());
+            if let (Some(image), Some(digest)) = (seen.image.clone(), digest) {
+                self.running.insert(id, (image, digest));
+            }
+            let is = |wanted: &str, image: &str| compare(wanted, image, None) == Match::Wanted;
+            if let Some(had) = self.had(id)
+                && [&seen.image, &seen.previous_image]
+                    .into_iter()
+                    .flatten()
+                    .any(|image| is(&had, image))
+                && !unproved.iter().any(|image| is(image, &had))
+            {
+                self.chosen.insert(id);
+            }
+        }
+    }
+
+    /// The service's image before the rollout.
+    fn had(&self, id: (i64, i64)) -> Option<String> {
+        self.before?
+            .services()
+            .find(|(app, s)| (*app, s.service_id) == id)
+            .map(|(_, s)| s.image_name.clone())
+    }
+
+    /// Where a service may go back to, the best first.
+    fn candidates(&self, leaving: &Wanted) -> Vec<String> {
+        let id = (leaving.app_id, leaving.service_id);
+        let repository = repository_of(&leaving.image);
+        // What was proved of another repository says nothing about this one's service.
+        let good = self
+            .last_good
+            .get(&id)
+            .filter(|image| repository_of(image) == repository)
+            .cloned();
+        let had = self.had(id);
+        let order = if self.chosen.contains(&id) {
+            [had, good]
+        } else {
+            [good, had]
+        };
+        order
+            .into_iter()
+            .flatten()
+            .map(|image| self.pinned(image, leaving))
+            .collect()
+    }
+
+    /// The tag that the rollout moved names the bad image by now, so an image that was named by it
+    /// alone is named by the digest it had, where that is known.
+    fn pinned(&self, image: String, leaving: &Wanted) -> String {
+        if !is_moved_tag(&image, &leaving.image) {
+            return image;
+        }
+        let Ok(parsed) = image.parse::<ImageReference>() else {
+            return image;
+        };
+        let running = self
+            .running
+            .get(&(leaving.app_id, leaving.service_id))
+            .filter(|(runs, _)| compare(&image, runs, None) == Match::Wanted)
+            .map(|(_, digest)| digest);
+        match running.or(self.tag_was.as_ref()) {
+            Some(digest) => parsed.with_version(parsed.tag(), Some(digest)).to_string(),
+            None => image,
+        }
+    }
+}
+
 /// Where the services that run a rollout's image go back to: each to the image it proved healthy
-/// on, else to the one it had before the rollout, and never to a banned digest. Everything else in
-/// the target stays as it is.
+/// on, else to the one it had before the rollout, or the other way round where that one was chosen
+/// later; and never to a banned digest. Everything else in the target stays as it is.
 #[must_use]
 pub fn plan(
     present: &TargetState,
     leaving: &[Wanted],
-    last_good: &BTreeMap<(i64, i64), String>,
-    before: Option<&TargetState>,
+    past: &Past<'_>,
     banned: &BTreeSet<Digest>,
 ) -> Plan {
     let mut next = present.clone();
@@ -57,15 +159,9 @@ pub fn plan(
     let mut stuck = 0;
     for service in leaving {
         let id = (service.app_id, service.service_id);
-        let had = before.and_then(|state| {
-            state
-                .services()
-                .find(|(app, s)| (*app, s.service_id) == id)
-                .map(|(_, s)| s.image_name.clone())
-        });
-        let to = [last_good.get(&id).cloned(), had]
+        let to = past
+            .candidates(service)
             .into_iter()
-            .flatten()
             .find(|image| is_good(image, &service.image, banned));
         match to {
             Some(to) if set_image(&mut next, id.0, id.1, &to) => moves.push(Move {
@@ -80,6 +176,24 @@ pub fn plan(
     Plan { next, moves, stuck }
 }
 
+fn repository_of(image: &str) -> Option<Repository> {
+    let image: ImageReference = image.parse().ok()?;
+    Some(image.repository().clone())
+}
+
+/// Whether an image is named by the tag alone that the image that is left has too.
+fn is_moved_tag(image: &str, leaving: &str) -> bool {
+    let (Ok(image), Ok(leaving)) = (
+        image.parse::<ImageReference>(),
+        leaving.parse::<ImageReference>(),
+    ) else {
+        return false;
+    };
+    image.digest().is_none()
+        && image.repository() == leaving.repository()
+        && image.tag().unwrap_or("latest") == leaving.tag().unwrap_or("latest")
+}
+
 fn is_good(image: &str, leaving: &str, banned: &BTreeSet<Digest>) -> bool {
     let digest_of = |text: &str| {
         text.parse::<ImageReference>()
@@ -88,6 +202,7 @@ fn is_good(image: &str, leaving: &str, banned: &BTreeSet<Digest>) -> bool {
     };
     let digest = digest_of(image);
     compare(leaving, image, None) != Match::Wanted
+        && !is_moved_tag(image, leaving)
         && digest.as_ref().is_none_or(|digest| {
             !banned.contains(digest) && digest_of(leaving).as_ref() != Some(digest)
         })

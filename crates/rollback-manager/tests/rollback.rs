@@ -11,9 +11,10 @@ use serde_json::json;
 use std::time::Duration;
 use uuid::Uuid;
 use windlass_bus::Bus;
+use windlass_core::target::state_id;
 use windlass_rollback_manager as manager;
 use windlass_service::Deps;
-use windlass_store::{Clock, Store, commands, quarantine, rollbacks, rollouts};
+use windlass_store::{Clock, Store, commands, quarantine, rollbacks, rollouts, targets};
 use windlass_testkit::scenario::{Said, Scenario, clock, digest, image};
 use windlass_testkit::{TestStore, eventually, postgres_with, sqlite_with};
 use windlass_types::event::EventType;
@@ -133,6 +134,81 @@ impl World {
         tx.commit().await.unwrap();
     }
 
+    /// The device had this image before the rollout.
+    async fn before(&self, at: usize, image: &str) {
+        let mut tx = self.store().begin().await.unwrap();
+        let state = windlass_testkit::scenario::state(image);
+        let id = state_id(&state);
+        targets::ensure_states(&mut tx, &[(id, state)].into())
+            .await
+            .unwrap();
+        tx.sql("UPDATE device_rollout_status SET old_state_id = $1 WHERE device_uuid = $2")
+            .bind(id.0)
+            .bind(self.device(at).0)
+            .execute()
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// These versions of a tag were pushed, one after the other; the last is the present one.
+    async fn tag_versions(&self, tag: &str, versions: &[u8]) {
+        let mut tx = self.store().begin().await.unwrap();
+        let now = tx.now();
+        for (at, version) in versions.iter().enumerate() {
+            let seen = now - TimeDelta::hours(i64::try_from(versions.len() - at).unwrap());
+            tx.sql(
+                "INSERT INTO image_versions (id, repository, tag, digest, kind, seen_at, \
+                 correlation_id, replaced_at) VALUES ($1, $2, $3, $4, 'moved', $5, $6, $7)",
+            )
+            .bind(Uuid::now_v7())
+            .bind("registry:5000/demo/app")
+            .bind(tag.to_owned())
+            .bind(digest(*version).to_string())
+            .bind(seen)
+            .bind(Uuid::now_v7())
+            .bind((at + 1 < versions.len()).then_some(now))
+            .execute()
+            .await
+            .unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+
+    /// Another rollout gave the device this version and was overtaken.
+    async fn overtaken(&self, at: usize, version: u8) {
+        let mut tx = self.store().begin().await.unwrap();
+        let (id, now) = (Uuid::now_v7(), tx.now());
+        tx.sql(
+            "INSERT INTO image_rollouts (id, repository, tag, digest, strategy, rule, filters, \
+             tag_rule, seed, status, current_batch, batch_count, total_devices, correlation_id, \
+             created_by, created_at, finished_at) SELECT $1, repository, 'old', $2, strategy, \
+             rule, filters, tag_rule, seed, 'superseded', 1, 1, 1, $3, 'test', created_at, $4 \
+             FROM image_rollouts WHERE id = $5",
+        )
+        .bind(id)
+        .bind(digest(version).to_string())
+        .bind(Uuid::now_v7())
+        .bind(now)
+        .bind(self.scenario.rollout.0)
+        .execute()
+        .await
+        .unwrap();
+        tx.sql(
+            "INSERT INTO device_rollout_status (rollout_id, device_uuid, batch, status, \
+             reason, target_version, admitted_at, updated_at) \
+             VALUES ($1, $2, 1, 'skipped', 'target_changed', 1, $3, $4)",
+        )
+        .bind(id)
+        .bind(self.device(at).0)
+        .bind(now)
+        .bind(now)
+        .execute()
+        .await
+        .unwrap();
+        tx.commit().await.unwrap();
+    }
+
     async fn quarantine(&self, version: u8) {
         let mut tx = self.store().begin().await.unwrap();
         let repository = "registry:5000/demo/app".parse().unwrap();
@@ -238,6 +314,60 @@ async fn each_device_goes_back_to_its_own_last_good_image() {
                 "{why}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn a_tag_that_was_moved_is_not_where_a_device_goes_back_to() {
+    for known in [true, false] {
+        for world in worlds(1, &lax()).await {
+            let bare = "registry:5000/demo/app:v2";
+            let device = world.device(0);
+            world.forget_last_good(0).await;
+            world.before(0, bare).await;
+            if known {
+                world.tag_versions("v2", &[4, 5, 2]).await;
+            }
+            world.scenario.fail(device).await;
+            world.pass().await;
+            let row = world.scenario.row(device).await;
+            let (version, image) = world.scenario.target(device).await;
+            if known {
+                assert_eq!((version, image), (3, format!("{bare}@{}", digest(5))));
+            } else {
+                assert_eq!(row.reason.as_deref(), Some("no_good_image"));
+                assert_eq!(row.status, "rollback_failed");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_device_goes_back_to_what_it_really_ran_last() {
+    for world in worlds(2, &lax()).await {
+        for at in 0..2 {
+            let device = world.device(at);
+            // Set by hand long after v1 was proved.
+            world.before(at, &image(9)).await;
+            let (before, now) = (image(9), image(2));
+            world
+                .scenario
+                .report(device, &Said::running(1, &before, "c1"))
+                .await;
+            world
+                .scenario
+                .report(device, &Said::running(2, &now, "c2"))
+                .await;
+        }
+        // The second had it from a rollout that was overtaken before it was judged.
+        world.overtaken(1, 9).await;
+        for at in 0..2 {
+            world.scenario.fail(world.device(at)).await;
+        }
+        world.pass().await;
+        let target = async |at| world.scenario.target(world.device(at)).await;
+        assert_eq!(target(0).await, (3, image(9)));
+        assert_eq!(target(1).await, (3, image(1)));
     }
 }
 

@@ -4,6 +4,7 @@
 //! after the other.
 
 mod find;
+mod past;
 mod write;
 
 pub use find::{
@@ -11,4 +12,5 @@ pub use find::{
     rollouts_to_put_back, rollouts_with_commands, rollouts_with_failures, status_of,
     still_rolling_back,
 };
+pub use past::{tag_before, unproved_images};
 pub use write::{PutBack, mark, put_back};

@@ -45,13 +45,13 @@ fn way(
         .into_iter()
         .collect();
     let before = before.map(|image| state(&[image]));
-    let plan = plan(
-        &state(&[&bad]),
-        &[wanted(1, &bad)],
-        &last_good,
-        before.as_ref(),
-        &banned.iter().cloned().collect(),
-    );
+    let past = Past {
+        last_good,
+        before: before.as_ref(),
+        ..Past::default()
+    };
+    let banned = banned.iter().cloned().collect();
+    let plan = plan(&state(&[&bad]), &[wanted(1, &bad)], &past, &banned);
     (plan.moves.first().map(|m| m.to.clone()), plan.stuck)
 }
 
@@ -126,7 +126,11 @@ fn only_the_services_on_the_bad_image_move() {
     let present = state(&[&bad, "nginx:1", &bad]);
     let last_good = [((1, 1), one.clone())].into();
     let leaving = [wanted(1, &bad), wanted(3, &bad)];
-    let plan = plan(&present, &leaving, &last_good, None, &BTreeSet::new());
+    let past = Past {
+        last_good,
+        ..Past::default()
+    };
+    let plan = plan(&present, &leaving, &past, &BTreeSet::new());
     let images: Vec<_> = plan
         .next
         .services()
@@ -135,6 +139,108 @@ fn only_the_services_on_the_bad_image_move() {
     assert_eq!(images, [one.as_str(), "nginx:1", bad.as_str()]);
     assert_eq!((plan.moves.len(), plan.stuck), (1, 1));
     assert_eq!(plan.next.config, present.config);
+}
+
+/// A device on `app:latest` was given a pushed version of that tag by its digest.
+fn off_latest(tag_was: Option<&str>, seen: serde_json::Value) -> Option<String> {
+    let (bad, bare) = (image("latest", "b"), "r:5000/demo/app:latest");
+    let before = state(&[bare]);
+    let mut past = Past {
+        before: Some(&before),
+        tag_was: tag_was.map(digest),
+        ..Past::default()
+    };
+    let observation = Observation {
+        services: vec![serde_json::from_value(seen).unwrap()],
+        ..Observation::default()
+    };
+    let leaving = [wanted(1, &bad)];
+    past.observe(&leaving, &observation, &BTreeSet::new());
+    let banned = [digest("b"), digest("d")].into();
+    let plan = plan(&state(&[&bad]), &leaving, &past, &banned);
+    plan.moves.first().map(|m| m.to.clone())
+}
+
+#[test]
+fn nobody_goes_back_to_a_tag_that_names_the_bad_image_by_now() {
+    let bare = "r:5000/demo/app:latest";
+    let seen = |image: &str, digest: Option<Digest>| {
+        json!({"app_id": 1, "service_id": 1, "image": image, "digest": digest,
+            "status": "running"})
+    };
+    let bad = seen(&image("latest", "b"), Some(digest("b")));
+    let was = |letter: &str| Some(image("latest", letter));
+    let cases = [
+        ("nothing is known", None, bad.clone(), None),
+        (
+            "the tag was another digest",
+            Some("a"),
+            bad.clone(),
+            was("a"),
+        ),
+        ("the tag was a banned digest", Some("d"), bad, None),
+        (
+            "the device still runs it",
+            Some("a"),
+            seen(bare, Some(digest("c"))),
+            was("c"),
+        ),
+        (
+            "it runs it and does not say what",
+            None,
+            seen(bare, None),
+            None,
+        ),
+    ];
+    for (name, tag_was, seen, expected) in cases {
+        assert_eq!(off_latest(tag_was, seen), expected, "{name}");
+    }
+}
+
+#[test]
+fn what_somebody_chose_since_comes_before_what_was_proved() {
+    let (bad, one, nine) = (image("v2", "b"), image("v1", "a"), image("v9", "c"));
+    let elsewhere = format!("r:5000/other/app:v1@{}", digest("a"));
+    let none = BTreeSet::new();
+    let unproved: BTreeSet<String> = [nine.clone()].into();
+    let cases = [
+        ("it ran there", &one, Some(&nine), &none, &nine),
+        ("it was never seen there", &one, None, &none, &one),
+        (
+            "a rollout left it there, unproved",
+            &one,
+            Some(&nine),
+            &unproved,
+            &one,
+        ),
+        (
+            "another repository's image was proved",
+            &elsewhere,
+            None,
+            &none,
+            &nine,
+        ),
+    ];
+    for (name, proved, ran, unproved, expected) in cases {
+        let before = state(&[&nine]);
+        let mut past = Past {
+            last_good: [((1, 1), proved.clone())].into(),
+            before: Some(&before),
+            ..Past::default()
+        };
+        let observation = Observation {
+            services: vec![
+                serde_json::from_value(json!({"app_id": 1, "service_id": 1,
+                "image": bad, "previous_image": ran, "status": "running"}))
+                .unwrap(),
+            ],
+            ..Observation::default()
+        };
+        let leaving = [wanted(1, &bad)];
+        past.observe(&leaving, &observation, unproved);
+        let plan = plan(&state(&[&bad]), &leaving, &past, &[digest("b")].into());
+        assert_eq!(&plan.moves[0].to, expected, "{name}");
+    }
 }
 
 fn at(seconds: i64) -> DateTime<Utc> {

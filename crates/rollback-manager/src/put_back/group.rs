@@ -3,7 +3,7 @@
 use crate::NAME;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use windlass_core::rollback::{Move, Plan, plan};
+use windlass_core::rollback::{Move, Past, Plan, plan};
 use windlass_core::target::state_id;
 use windlass_core::verdict::{Shipped, Wanted, wanted_of};
 use windlass_store::rollbacks::{self, PutBack};
@@ -78,7 +78,9 @@ pub(crate) async fn put_back_group(
     let states = targets::states(tx, &ids.into_iter().collect::<Vec<_>>()).await?;
     let devices: Vec<DeviceId> = rows.iter().map(|row| row.device).collect();
     let good = rollbacks::good_images(tx, &devices).await?;
-    let nothing = BTreeMap::new();
+    let tag_was = rollbacks::tag_before(tx, rollout).await?;
+    let unproved = rollbacks::unproved_images(tx, rollout, &devices).await?;
+    let nothing = BTreeSet::new();
     let mut leaving: BTreeMap<(StateId, Option<StateId>), Vec<Wanted>> = BTreeMap::new();
     let mut plans: BTreeMap<(StateId, Option<StateId>, String), (StateId, Plan)> = BTreeMap::new();
     let mut new_states: BTreeMap<StateId, TargetState> = BTreeMap::new();
@@ -96,16 +98,28 @@ pub(crate) async fn put_back_group(
             changed.push(row);
             continue;
         }
-        let last_good = good.last_good.get(&row.device).unwrap_or(&nothing);
+        let mut past = Past {
+            last_good: good.last_good.get(&row.device).cloned().unwrap_or_default(),
+            before,
+            tag_was: tag_was.clone(),
+            ..Past::default()
+        };
+        if let Some(observation) = &row.observation {
+            let unproved = unproved.get(&row.device).unwrap_or(&nothing);
+            past.observe(leave, observation, unproved);
+        }
         let banned = banned(rollout, &good, row.device);
         // Devices alike in all that counts have the same way back.
         let key = (
             row.state,
             row.old_state,
-            format!("{last_good:?} {banned:?}"),
+            format!(
+                "{:?} {:?} {:?} {banned:?}",
+                past.last_good, past.chosen, past.running
+            ),
         );
         let (state, way) = plans.entry(key).or_insert_with(|| {
-            let way = plan(present, leave, last_good, before, &banned);
+            let way = plan(present, leave, &past, &banned);
             (state_id(&way.next), way)
         });
         if way.moves.is_empty() {
