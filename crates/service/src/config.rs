@@ -153,7 +153,8 @@ pub struct StateApiSection {
     pub report_queue: usize,
     /// How long device logs are kept, in hours.
     pub log_retention_hours: u64,
-    /// Provisioning requests a minute from one address.
+    /// Registrations of new devices and refused provisioning requests a minute from one address; a
+    /// device that proves itself is not counted.
     pub provisioning_per_minute: u32,
 }
 

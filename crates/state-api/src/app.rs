@@ -16,6 +16,9 @@ use windlass_service::{Deps, StartError};
 /// comes back before the cache is filled leaves the store room for everything else.
 const LOOKUPS: usize = 4;
 
+/// Registrations and key exchanges that ask the store at once; the others wait for their turn.
+const PROVISIONING: usize = 8;
+
 /// The state of the service, one for the process: `web::Data<App>`.
 pub(crate) struct App {
     /// Store, bus, metrics, shutdown.
@@ -32,8 +35,10 @@ pub(crate) struct App {
     pub(crate) bodies: Bodies,
     /// Where reports are handed in.
     pub(crate) reports: ReportWriter,
-    /// How often one address may ask to be provisioned.
+    /// How often one address may be refused, or register a new device.
     pub(crate) provisioning_limit: AddressLimit,
+    /// Whose turn it is to register or to exchange keys.
+    pub(crate) provisioning: Semaphore,
     /// Whose turn it is to look for an unknown device in the store.
     pub(crate) lookups: Semaphore,
     /// What the device side counts.
@@ -61,6 +66,7 @@ impl App {
                 settings.report_queue,
             ),
             provisioning_limit: AddressLimit::per_minute(settings.provisioning_per_minute),
+            provisioning: Semaphore::new(PROVISIONING),
             lookups: Semaphore::new(LOOKUPS),
             deps: deps.clone(),
             config: settings,

@@ -4,6 +4,7 @@ mod body;
 mod fields;
 mod identity;
 mod logs;
+mod patience;
 mod poll;
 mod provision;
 mod report;

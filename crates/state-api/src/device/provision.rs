@@ -2,11 +2,13 @@
 //!
 //! An agent makes both calls at each start, and a refusal makes it give up all its containers. So a
 //! device that shows the key it registered with is always answered yes, whatever has become of the
-//! provisioning key since, and also while it is switched off: its polls say so.
+//! provisioning key since, and also while it is switched off: its polls say so. It is never held back
+//! for asking too often, and while the store is away it waits rather than is refused.
 
 use super::body;
 use super::fields::Fields;
 use super::identity::{known, unknown, wrong_key};
+use super::patience::{self, patiently};
 use crate::app::App;
 use crate::auth::{DeviceKey, bearer};
 use crate::cache::Known;
@@ -19,7 +21,7 @@ use windlass_service::Problem;
 use windlass_service::keys::{KeyHash, equal};
 use windlass_store::devices::Credentials;
 use windlass_store::provisioning::{self, NewDevice, Registered, Registration};
-use windlass_store::{Error, events, targets};
+use windlass_store::{events, targets};
 use windlass_types::device::{
     KeyExchangeRequest, MqttSettings, ProvisioningKey, RegisterRequest, RegisterResponse,
 };
@@ -32,9 +34,6 @@ const NAME: usize = 255;
 /// Characters of a device's key: agents send 64 hex digits; below 32 characters a key can be guessed.
 const KEY: std::ops::RangeInclusive<usize> = 32..=256;
 
-/// How often a registration is tried that another transaction got in the way of.
-const ATTEMPTS: usize = 3;
-
 /// Registers a device. The same device with the same key is answered the same, as often as it asks.
 #[utoipa::path(
     tag = "device",
@@ -46,7 +45,7 @@ const ATTEMPTS: usize = 3;
         (status = 409, description = "The uuid is known with another key"),
         (status = 413, description = "Larger than 10 MiB"),
         (status = 415, description = "An encoding that is not taken"),
-        (status = 429, description = "Too many requests from this address; `Retry-After` says when"),
+        (status = 429, description = "Too many refusals or new devices from this address; `Retry-After` says when"),
         (status = 503, description = "The store does not answer; try again"),
     )
 )]
@@ -56,36 +55,45 @@ pub(crate) async fn register(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<web::Json<RegisterResponse>, Problem> {
-    app.provisioning_limit.check(request.peer_addr())?;
-    let key_hash = bearer(&request)
+    let peer = request.peer_addr();
+    let outcome = registered(&app, &request, payload).await;
+    app.provisioning_limit.count(peer, outcome)
+}
+
+async fn registered(
+    app: &App,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<web::Json<RegisterResponse>, Problem> {
+    let key_hash = bearer(request)
         .map(|key| app.pepper.hash(key))
         .ok_or_else(|| {
             Problem::Unauthorized("give a provisioning key: Authorization: Bearer <key>".to_owned())
         })?;
-    let mut session = app.deps.store.read().await?;
-    let key = provisioning::find(&mut session, &key_hash)
-        .await?
-        .ok_or_else(|| Problem::Unauthorized("this is no provisioning key".to_owned()))?;
-    // A body may be long in coming: no connection to the store waits for it.
-    drop(session);
-    let bytes = body::read(&request, payload).await?;
-    let device = read_device(&app, &bytes)?;
-    let mut session = app.deps.store.read().await?;
-    let found = provisioning::registered(&mut session, device.uuid).await?;
-    drop(session);
+    // Before the body: a stranger's is not even read.
+    let key = patiently(&app.provisioning, patience::LONGEST, async || {
+        let mut session = app.deps.store.read().await?;
+        provisioning::find(&mut session, &key_hash)
+            .await?
+            .ok_or_else(|| Problem::Unauthorized("this is no provisioning key".to_owned()))
+    })
+    .await?;
+    let bytes = body::read(request, payload).await?;
+    let device = read_device(app, &bytes)?;
+    let found = patiently(&app.provisioning, patience::LONGEST, async || {
+        let mut session = app.deps.store.read().await?;
+        Ok(provisioning::registered(&mut session, device.uuid).await?)
+    })
+    .await?;
     if let Some(found) = found {
         return again(&device, found, &key);
     }
     usable(&key)?;
-    let mut attempts = 1;
-    loop {
-        match create(&app, &device, &key).await {
-            Err(Problem::Unavailable(Some(Error::Conflict(_)))) if attempts < ATTEMPTS => {
-                attempts += 1;
-            }
-            outcome => return outcome,
-        }
-    }
+    app.provisioning_limit.charge(request.peer_addr())?;
+    patiently(&app.provisioning, patience::LONGEST, async || {
+        create(app, &device, &key).await
+    })
+    .await
 }
 
 /// The device that a body is about.
@@ -223,7 +231,7 @@ fn answer(uuid: DeviceId, device: Registered) -> web::Json<RegisterResponse> {
         (status = 404, description = "No such device"),
         (status = 413, description = "Larger than 10 MiB"),
         (status = 415, description = "An encoding that is not taken"),
-        (status = 429, description = "Too many requests from this address; `Retry-After` says when"),
+        (status = 429, description = "Too many refusals at this address; `Retry-After` says when"),
         (status = 503, description = "The store does not answer; try again"),
     )
 )]
@@ -235,14 +243,32 @@ pub(crate) async fn key_exchange(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    app.provisioning_limit.check(request.peer_addr())?;
-    let device = path.into_inner();
-    match known(&app, device, &key).await? {
-        Known::Unknown => return Err(unknown(device)),
-        Known::WrongKey => return Err(wrong_key()),
-        Known::Yes(_) | Known::Disabled => {}
-    }
-    let bytes = body::read(&request, payload).await?;
+    let peer = request.peer_addr();
+    let outcome = exchanged(&app, path.into_inner(), &key, &request, payload).await;
+    app.provisioning_limit.count(peer, outcome)
+}
+
+async fn exchanged(
+    app: &App,
+    device: DeviceId,
+    key: &DeviceKey,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    // Before the body: a stranger's is not even read.
+    let found = patiently(&app.provisioning, patience::LONGEST, async || {
+        match known(app, device, key).await? {
+            Known::Unknown => return Err(unknown(device)),
+            Known::WrongKey => return Err(wrong_key()),
+            Known::Yes(_) | Known::Disabled => {}
+        }
+        let mut session = app.deps.store.read().await?;
+        provisioning::registered(&mut session, device)
+            .await?
+            .ok_or_else(|| unknown(device))
+    })
+    .await?;
+    let bytes = body::read(request, payload).await?;
     let mut fields = Fields::of(body::json(&bytes)?)?;
     let named: Option<DeviceId> = fields.parsed("uuid", "a uuid");
     if named.is_some_and(|named| named != device) {
@@ -253,10 +279,6 @@ pub(crate) async fn key_exchange(
     if !equal(&written, &key.0) {
         return Err(wrong_key());
     }
-    let mut session = app.deps.store.read().await?;
-    let found = provisioning::registered(&mut session, device)
-        .await?
-        .ok_or_else(|| unknown(device))?;
     Ok(HttpResponse::Ok().json(json!({
         "status": "ok",
         "message": "the key is this device's",

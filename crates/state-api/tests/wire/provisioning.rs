@@ -195,6 +195,39 @@ async fn one_address_that_asks_too_often_is_told_when_to_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_proves_itself_is_never_held_back_also_beside_one_that_guesses() {
+    let test = windlass_testkit::sqlite().await;
+    let api = Api::start_with(test.store.clone(), |config| {
+        config.state_api.provisioning_per_minute = 2;
+    })
+    .await;
+    let key = api.provisioning_key(1).await;
+    let device = Device::new();
+    let exchange = |bearer: String| {
+        api.request(
+            Method::POST,
+            &format!("/device/{}/key-exchange", device.uuid),
+        )
+        .bearer_auth(bearer)
+        .json(&json!({"uuid": device.uuid, "deviceApiKey": device.key}))
+        .send()
+    };
+    let mut guesses = Vec::new();
+    for _ in 0..10 {
+        let response = api
+            .register(text(&key["key"]), &device.registration())
+            .await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let response = exchange(device.key.clone()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let guessed = exchange(Device::new().key).await.unwrap();
+        guesses.push(guessed.status().as_u16());
+    }
+    assert_eq!(guesses[0], 401, "the registration took the other place");
+    assert_eq!(guesses[1..], [429; 9]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_devices_that_race_for_the_last_places_at_two_replicas_get_just_those() {
     for test in stores().await {
         let here = Api::start(test.store.clone()).await;
