@@ -49,6 +49,18 @@ pub async fn contains(session: &mut Session, digest: &Digest) -> Result<bool> {
     Ok(found.is_some())
 }
 
+/// Whether anything is in quarantine.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn any(session: &mut Session) -> Result<bool> {
+    let found: Option<(String,)> = session
+        .sql("SELECT digest FROM quarantined_digests LIMIT 1")
+        .optional()
+        .await?;
+    Ok(found.is_some())
+}
+
 /// Puts a digest into quarantine. Returns false where it is there already; the first reason stays.
 /// The caller appends the event.
 ///
@@ -117,7 +129,8 @@ pub async fn list(
 }
 
 /// Lets a digest ship again, also to the devices it failed on, and appends the event with who
-/// lifted it and why. Returns false where it is not in quarantine.
+/// lifted it and why. The failures so far no longer count against the budgets of its rollouts, or it
+/// would be back at once. Returns false where it is neither in quarantine nor failed on any device.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -135,28 +148,46 @@ pub async fn lift(
         .bind(digest.to_string())
         .optional()
         .await?;
-    let Some(row) = row else { return Ok(false) };
-    let forgiven = session
-        .sql("DELETE FROM device_failed_images WHERE digest = $1")
+    let forgiven: Vec<(Uuid,)> = session
+        .sql("DELETE FROM device_failed_images WHERE digest = $1 RETURNING rollout_id")
+        .bind(digest.to_string())
+        .all()
+        .await?;
+    let failed_in = forgiven.iter().map(|(rollout,)| *rollout).max();
+    if row.is_none() && failed_in.is_none() {
+        return Ok(false);
+    }
+    let now = session.now();
+    session
+        .sql("UPDATE image_rollouts SET failures_from = $1 WHERE digest = $2")
+        .bind(now)
         .bind(digest.to_string())
         .execute()
         .await?;
-    let correlation: Option<(Uuid,)> = session
-        .sql("SELECT correlation_id FROM image_rollouts WHERE id = $1")
-        .bind(row.rollout_id)
+    let rollout = row.as_ref().map_or(failed_in, |row| row.rollout_id);
+    let known: Option<(Uuid, String)> = session
+        .sql("SELECT correlation_id, repository FROM image_rollouts WHERE id = $1")
+        .bind(rollout)
         .optional()
         .await?;
+    let repository = row
+        .as_ref()
+        .map(|row| row.repository.clone())
+        .or_else(|| known.as_ref().map(|(_, repository)| repository.clone()));
+    let subject = repository
+        .as_ref()
+        .map_or_else(|| digest.to_string(), |name| format!("{name}@{digest}"));
     let mut event = NewEvent::new(EventType::QuarantineLifted, actor)
-        .subject(&format!("{}@{digest}", row.repository))
+        .subject(&subject)
         .data(json!({
             "digest": digest,
-            "repository": row.repository,
+            "repository": repository,
             "reason": reason,
-            "was_quarantined_for": row.reason,
-            "devices_forgiven": forgiven,
+            "was_quarantined_for": row.map(|row| row.reason),
+            "devices_forgiven": forgiven.len(),
         }));
-    event.rollout_id = row.rollout_id.map(RolloutId);
-    event.correlation_id = correlation.map(|(id,)| CorrelationId(id));
+    event.rollout_id = rollout.map(RolloutId);
+    event.correlation_id = known.map(|(id, _)| CorrelationId(id));
     events::append(session, event).await?;
     Ok(true)
 }
