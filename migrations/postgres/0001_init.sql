@@ -315,6 +315,9 @@ CREATE INDEX device_rollout_status_unreachable ON device_rollout_status (device_
     WHERE status = 'unreachable';
 CREATE INDEX device_rollout_status_judged ON device_rollout_status (rollout_id, judged_at)
     WHERE verdict IS NOT NULL;
+-- Whether anything failed in a rollout is asked every second.
+CREATE INDEX device_rollout_status_failures ON device_rollout_status (rollout_id, judged_at)
+    WHERE verdict = 'failed';
 
 CREATE TABLE rollout_commands (
     id          UUID PRIMARY KEY,

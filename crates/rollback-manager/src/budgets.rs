@@ -14,7 +14,8 @@ use windlass_types::rollout::{Rollout, RolloutStatus};
 /// Failures kept as evidence beside a quarantine: enough to see what they have in common.
 const SAMPLE: i64 = 5;
 
-/// Pauses each running rollout that is beyond its budget.
+/// Pauses each running rollout that is beyond its budget, and puts the digest of each that is into
+/// quarantine, whether it still runs or was stopped, overtaken or completed before.
 ///
 /// # Errors
 /// Whatever the store says; rollouts paused before stay paused.
@@ -30,16 +31,13 @@ pub async fn run(deps: &Deps, _group: i64) -> Result<Next> {
     }
     drop(read);
     for id in over {
-        pause(deps, id).await?;
+        stop(deps, id).await?;
     }
     Ok(Next::Idle)
 }
 
-/// Whether a rollout is beyond its budget. Also what a planner asks itself before it goes on.
+/// Whether a rollout is beyond its budget.
 async fn judge(session: &mut Session, rollout: &Rollout) -> Result<Option<Exceeded>> {
-    if rollout.status != RolloutStatus::InProgress {
-        return Ok(None);
-    }
     let failures = rollouts::failure_count(session, rollout).await?;
     let ended = rollbacks::batch_ended(session, rollout.id, rollout.current_batch).await?;
     Ok(exceeded(
@@ -50,7 +48,7 @@ async fn judge(session: &mut Session, rollout: &Rollout) -> Result<Option<Exceed
     ))
 }
 
-async fn pause(deps: &Deps, id: RolloutId) -> Result<()> {
+async fn stop(deps: &Deps, id: RolloutId) -> Result<()> {
     let mut tx = deps.store.begin().await?;
     let Some(mut rollout) = rollouts::lock(&mut tx, id).await? else {
         return Ok(());
@@ -59,11 +57,14 @@ async fn pause(deps: &Deps, id: RolloutId) -> Result<()> {
     let Some(found) = judge(&mut tx, &rollout).await? else {
         return tx.rollback().await;
     };
-    rollout.status = RolloutStatus::Paused;
-    rollout.status_reason = Some(found.reason);
-    rollout.status_detail = Some(found.detail.clone());
-    if !rollouts::save(&mut tx, &rollout).await? {
-        return tx.rollback().await;
+    let running = rollout.status == RolloutStatus::InProgress;
+    if running {
+        rollout.status = RolloutStatus::Paused;
+        rollout.status_reason = Some(found.reason);
+        rollout.status_detail = Some(found.detail.clone());
+        if !rollouts::save(&mut tx, &rollout).await? {
+            return tx.rollback().await;
+        }
     }
     let image = ImageReference::of(
         &rollout.repository,
@@ -81,7 +82,10 @@ async fn pause(deps: &Deps, id: RolloutId) -> Result<()> {
                 "batch": rollout.current_batch,
             }))
     };
-    let mut told = vec![event(EventType::RolloutPaused)];
+    let mut told = Vec::new();
+    if running {
+        told.push(event(EventType::RolloutPaused));
+    }
     if let Some(digest) = &rollout.digest {
         let failures = rollbacks::failed_sample(&mut tx, id, SAMPLE).await?;
         let evidence = json!({
@@ -104,6 +108,9 @@ async fn pause(deps: &Deps, id: RolloutId) -> Result<()> {
             told.push(event(EventType::Quarantined));
         }
     }
+    if told.is_empty() {
+        return tx.rollback().await;
+    }
     events::append_all(&mut tx, told).await?;
     deps.commit(tx).await?;
     tracing::warn!(
@@ -111,7 +118,8 @@ async fn pause(deps: &Deps, id: RolloutId) -> Result<()> {
         image = %image,
         reason = %found.reason,
         detail = found.detail,
-        "a rollout went beyond its failure budget and is paused"
+        paused = running,
+        "a rollout went beyond its failure budget"
     );
     Ok(())
 }

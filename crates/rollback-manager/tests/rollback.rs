@@ -14,7 +14,7 @@ use windlass_bus::Bus;
 use windlass_core::target::state_id;
 use windlass_rollback_manager as manager;
 use windlass_service::Deps;
-use windlass_store::{Clock, Store, commands, quarantine, rollbacks, rollouts, targets};
+use windlass_store::{Clock, Session, Store, commands, quarantine, rollbacks, rollouts, targets};
 use windlass_testkit::scenario::{Said, Scenario, clock, digest, image};
 use windlass_testkit::{TestStore, eventually, postgres_with, sqlite_with};
 use windlass_types::event::EventType;
@@ -661,6 +661,97 @@ async fn quarantine_is_listed_and_lifted_once_and_forgives_devices() {
         assert!(failed.is_empty(), "it may be tried on the device again");
         tx.commit().await.unwrap();
         assert_eq!(world.count(EventType::QuarantineLifted).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_digest_that_only_failed_on_devices_is_forgiven_too() {
+    for world in worlds(1, &strict()).await {
+        world.scenario.fail(world.device(0)).await;
+        let mut tx = world.store().begin().await.unwrap();
+        let lift = async |tx: &mut Session| {
+            quarantine::lift(tx, &digest(2), "operator:ann", "a flat battery")
+                .await
+                .unwrap()
+        };
+        assert!(lift(&mut tx).await);
+        assert!(!lift(&mut tx).await, "there is nothing left to forgive");
+        let good = rollbacks::good_images(&mut tx, &[world.device(0)])
+            .await
+            .unwrap();
+        assert!(good.failed.is_empty());
+        tx.commit().await.unwrap();
+        assert_eq!(world.count(EventType::QuarantineLifted).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn failures_of_a_rollout_that_no_longer_runs_quarantine_its_digest_too() {
+    for status in ["paused", "superseded", "cancelled", "completed"] {
+        for world in worlds(3, &strict()).await {
+            for at in 0..3 {
+                world.scenario.fail(world.device(at)).await;
+            }
+            let mut tx = world.store().begin().await.unwrap();
+            let finished = (status != "paused").then(|| tx.now());
+            tx.sql("UPDATE image_rollouts SET status = $1, finished_at = $2")
+                .bind(status)
+                .bind(finished)
+                .execute()
+                .await
+                .unwrap();
+            tx.commit().await.unwrap();
+            world.pass().await;
+            world.pass().await;
+            let mut read = world.store().read().await.unwrap();
+            assert!(
+                quarantine::contains(&mut read, &digest(2)).await.unwrap(),
+                "{status}"
+            );
+            drop(read);
+            assert_eq!(world.scenario.status().await.0, status);
+            assert_eq!(world.count(EventType::Quarantined).await, 1);
+            assert_eq!(world.count(EventType::RolloutPaused).await, 0);
+            // Lifted, it stays lifted: a person took these failures upon themselves.
+            let mut tx = world.store().begin().await.unwrap();
+            quarantine::lift(&mut tx, &digest(2), "operator:ann", "the network")
+                .await
+                .unwrap();
+            tx.commit().await.unwrap();
+            world.pass().await;
+            let mut read = world.store().read().await.unwrap();
+            assert!(!quarantine::contains(&mut read, &digest(2)).await.unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_hides_no_device() {
+    for world in worlds(3, &lax()).await {
+        let silent = world.device(2);
+        let mut tx = world.store().begin().await.unwrap();
+        // They were moved by a clock that was an hour ahead.
+        let ahead = tx.now() + TimeDelta::hours(1);
+        tx.sql("UPDATE device_rollout_status SET updated_at = $1, status = 'verifying'")
+            .bind(ahead)
+            .execute()
+            .await
+            .unwrap();
+        tx.sql("UPDATE device_rollout_status SET status = 'unreachable' WHERE device_uuid = $1")
+            .bind(silent.0)
+            .execute()
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        world.quarantine(2).await;
+        manager::put_back(&world.deps, GROUP).await.unwrap();
+        assert_eq!(world.status(2).await, "rolling_back");
+        world.order(CommandKind::RollbackAll, None).await;
+        world.pass().await;
+        assert_eq!(world.scenario.status().await.0, "rolling_back");
+        for at in 0..3 {
+            assert_eq!(world.status(at).await, "rolling_back", "{at}");
+        }
     }
 }
 

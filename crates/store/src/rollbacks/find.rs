@@ -2,7 +2,9 @@
 
 use crate::db::{Session, placeholders};
 use crate::error::{Result, parse};
+use crate::quarantine;
 use crate::verdicts::{InFlight, claim};
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sqlx::types::Json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +15,9 @@ use windlass_types::rollout::DeviceStatus;
 
 /// Parameters of one IN list at most.
 const CHUNK: usize = 1000;
+
+/// How long after its end the failures of a rollout can still put its digest into quarantine.
+const STILL_JUDGED: TimeDelta = TimeDelta::days(7);
 
 /// Which devices of a rollout are to be put back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,23 +33,23 @@ pub enum Scope {
     Device(DeviceId),
 }
 
-/// The scope as a condition on `d`; times and devices are bound by the caller as `$2`.
+/// The scope as a condition on `d`; the time of `Failed` and the device of `Device` are bound by the
+/// caller as `$3`. The others look at no clock: one that was set back must hide nobody.
 const fn condition(scope: Scope) -> &'static str {
     match scope {
-        Scope::Failed => "d.status = 'failed' AND d.check_at <= $2",
+        Scope::Failed => "d.status = 'failed' AND d.check_at <= $3",
         // A version received or not is in the observation; none there means not received.
         Scope::Quarantined => {
             "(d.status = 'unreachable' OR (d.status IN ('scheduled', 'updating') AND \
-             COALESCE(CAST(c.observation ->> 'version_received' AS BIGINT), 0) < d.target_version)) \
-             AND d.updated_at <= $2"
+             COALESCE(CAST(c.observation ->> 'version_received' AS BIGINT), 0) < d.target_version))"
         }
         Scope::All => {
             "d.status IN ('scheduled', 'updating', 'verifying', 'completed', 'failed', 'unreachable') \
-             AND COALESCE(d.reason, '') <> 'target_changed' AND d.updated_at <= $2"
+             AND COALESCE(d.reason, '') <> 'target_changed'"
         }
         Scope::Device(_) => {
             "d.status IN ('scheduled', 'updating', 'verifying', 'completed', 'failed', \
-             'unreachable', 'rollback_failed') AND d.device_uuid = $2"
+             'unreachable', 'rollback_failed') AND d.device_uuid = $3"
         }
     }
 }
@@ -61,17 +66,18 @@ pub async fn candidates(
 ) -> Result<Vec<InFlight>> {
     let now = session.now();
     let sql = format!(
-        "{} WHERE d.rollout_id = $1 AND {} ORDER BY d.device_uuid LIMIT $3{}",
+        "{} WHERE d.rollout_id = $1 AND {} ORDER BY d.device_uuid LIMIT $2{}",
         claim::SELECT,
         condition(scope),
         claim::lock(session, true)
     );
-    let statement = session.built(sql).bind(rollout.0);
-    let statement = match scope {
+    let statement = session.built(sql).bind(rollout.0).bind(limit);
+    claim::rows(match scope {
         Scope::Device(device) => statement.bind(device.0),
-        Scope::Failed | Scope::Quarantined | Scope::All => statement.bind(now),
-    };
-    claim::rows(statement.bind(limit)).await
+        Scope::Failed => statement.bind(now),
+        Scope::Quarantined | Scope::All => statement,
+    })
+    .await
 }
 
 /// Rollouts with devices in this scope, oldest first.
@@ -80,24 +86,44 @@ pub async fn candidates(
 /// Whatever the database says.
 pub async fn rollouts_to_put_back(session: &mut Session, scope: Scope) -> Result<Vec<RolloutId>> {
     let now = session.now();
-    let sql = match scope {
-        Scope::Failed => "SELECT DISTINCT d.rollout_id FROM device_rollout_status d \
-             WHERE d.status = 'failed' AND d.check_at IS NOT NULL AND d.check_at <= $1 ORDER BY 1"
-            .to_owned(),
-        Scope::Quarantined => format!(
-            "SELECT r.id FROM quarantined_digests q JOIN image_rollouts r ON r.digest = q.digest \
-             WHERE EXISTS (SELECT 1 FROM device_rollout_status d \
-             LEFT JOIN device_current_state c ON c.device_uuid = d.device_uuid \
-             WHERE d.rollout_id = r.id AND {}) ORDER BY 1",
-            condition(scope).replace("$2", "$1")
-        ),
+    let rows: Vec<(Uuid,)> = match scope {
+        Scope::Failed => {
+            session
+                .sql(
+                    "SELECT DISTINCT d.rollout_id FROM device_rollout_status d \
+                     WHERE d.status = 'failed' AND d.check_at IS NOT NULL AND d.check_at <= $1 \
+                     ORDER BY 1",
+                )
+                .bind(now)
+                .all()
+                .await?
+        }
+        Scope::Quarantined => {
+            if !quarantine::any(session).await? {
+                return Ok(Vec::new());
+            }
+            // From the few devices that are on their way to the digests, never the other way
+            // round. The first condition allows the index of such devices, word by word.
+            let sql = format!(
+                "SELECT DISTINCT d.rollout_id FROM device_rollout_status d \
+                 LEFT JOIN device_current_state c ON c.device_uuid = d.device_uuid \
+                 WHERE d.status IN ('scheduled', 'updating', 'verifying', 'unreachable', \
+                 'rolling_back') AND d.rollout_id IN (SELECT r.id FROM image_rollouts r \
+                 JOIN quarantined_digests q ON q.digest = r.digest) AND {} ORDER BY 1",
+                condition(scope)
+            );
+            session.built(sql).all().await?
+        }
         Scope::All | Scope::Device(_) => {
-            "SELECT id FROM image_rollouts WHERE status = 'rolling_back' AND created_at <= $1 \
-             AND finished_at IS NULL ORDER BY 1"
-                .to_owned()
+            session
+                .sql(
+                    "SELECT id FROM image_rollouts WHERE status = 'rolling_back' \
+                     AND finished_at IS NULL ORDER BY 1",
+                )
+                .all()
+                .await?
         }
     };
-    let rows: Vec<(Uuid,)> = session.built(sql).bind(now).all().await?;
     Ok(rows.into_iter().map(|(id,)| RolloutId(id)).collect())
 }
 
@@ -124,18 +150,25 @@ pub async fn rollouts_with_commands(session: &mut Session) -> Result<Vec<Rollout
     Ok(rows.into_iter().map(|(id,)| RolloutId(id)).collect())
 }
 
-/// Running rollouts in which a device failed: those whose failure budget is to be looked at.
+/// Rollouts in which a device failed since a person took its failures upon themselves: those whose
+/// failure budget is to be looked at. Running ones may have to be paused. Of the others, which may
+/// have been stopped, overtaken or completed before anybody looked, only those whose digest is not
+/// in quarantine, and none that ended more than a week ago.
 ///
 /// # Errors
 /// Whatever the database says.
 pub async fn rollouts_with_failures(session: &mut Session) -> Result<Vec<RolloutId>> {
+    let since = session.now() - STILL_JUDGED;
     let rows: Vec<(Uuid,)> = session
         .sql(
-            "SELECT r.id FROM image_rollouts r WHERE r.status = 'in_progress' \
-             AND r.finished_at IS NULL AND EXISTS (SELECT 1 FROM device_rollout_status d \
+            "SELECT r.id FROM image_rollouts r WHERE (r.finished_at IS NULL OR r.finished_at > $1) \
+             AND (r.status = 'in_progress' OR (r.digest IS NOT NULL AND NOT EXISTS \
+             (SELECT 1 FROM quarantined_digests q WHERE q.digest = r.digest))) \
+             AND EXISTS (SELECT 1 FROM device_rollout_status d \
              WHERE d.rollout_id = r.id AND d.verdict = 'failed' \
              AND (r.failures_from IS NULL OR d.judged_at > r.failures_from)) ORDER BY 1",
         )
+        .bind(since)
         .all()
         .await?;
     Ok(rows.into_iter().map(|(id,)| RolloutId(id)).collect())
