@@ -1,8 +1,10 @@
 //! Which rollouts and devices there is something to be done about.
 
+use crate::Statement;
 use crate::db::{Session, placeholders};
 use crate::error::{Result, parse};
 use crate::quarantine;
+use crate::store::Kind;
 use crate::verdicts::{InFlight, claim};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -64,20 +66,59 @@ pub async fn candidates(
     scope: Scope,
     limit: i64,
 ) -> Result<Vec<InFlight>> {
-    let now = session.now();
+    let among = lock_targets(session, rollout, scope, limit).await?;
     let sql = format!(
-        "{} WHERE d.rollout_id = $1 AND {} ORDER BY d.device_uuid LIMIT $2{}",
+        "{} WHERE d.rollout_id = $1 AND {}{among} ORDER BY d.device_uuid LIMIT $2{}",
         claim::SELECT,
         condition(scope),
         claim::lock(session, true)
     );
+    claim::rows(bound(session, sql, rollout, scope, limit)).await
+}
+
+/// Locks the targets of these devices before their rows, as whoever admits devices does: the other
+/// way round two transactions could wait for each other. Returns the condition that keeps to them.
+async fn lock_targets(
+    session: &mut Session,
+    rollout: RolloutId,
+    scope: Scope,
+    limit: i64,
+) -> Result<String> {
+    if session.kind() == Kind::Sqlite {
+        return Ok(String::new());
+    }
+    let sql = format!(
+        "SELECT device_uuid FROM device_targets WHERE device_uuid IN \
+         (SELECT d.device_uuid FROM device_rollout_status d \
+         LEFT JOIN device_current_state c ON c.device_uuid = d.device_uuid \
+         WHERE d.rollout_id = $1 AND {} ORDER BY d.device_uuid LIMIT $2) \
+         ORDER BY device_uuid FOR UPDATE",
+        condition(scope)
+    );
+    let rows: Vec<(Uuid,)> = bound(session, sql, rollout, scope, limit).all().await?;
+    // A device that joined since waits for the next group. Ids need no quoting.
+    let ids: Vec<String> = rows.iter().map(|(id,)| format!("'{id}'")).collect();
+    Ok(if ids.is_empty() {
+        " AND FALSE".to_owned()
+    } else {
+        format!(" AND d.device_uuid IN ({})", ids.join(", "))
+    })
+}
+
+fn bound(
+    session: &mut Session,
+    sql: String,
+    rollout: RolloutId,
+    scope: Scope,
+    limit: i64,
+) -> Statement<'_> {
+    let now = session.now();
     let statement = session.built(sql).bind(rollout.0).bind(limit);
-    claim::rows(match scope {
+    match scope {
         Scope::Device(device) => statement.bind(device.0),
         Scope::Failed => statement.bind(now),
         Scope::Quarantined | Scope::All => statement,
-    })
-    .await
+    }
 }
 
 /// Rollouts with devices in this scope, oldest first.
