@@ -1,6 +1,7 @@
 //! Failure budgets: a rollout beyond its own is paused, and its digest goes into quarantine.
 
 use crate::NAME;
+use crate::each::Trouble;
 use serde_json::json;
 use windlass_core::budget::{Exceeded, exceeded};
 use windlass_service::Deps;
@@ -22,18 +23,25 @@ const SAMPLE: i64 = 5;
 pub async fn run(deps: &Deps, _group: i64) -> Result<Next> {
     let mut read = deps.store.read().await?;
     let mut over = Vec::new();
+    let mut trouble = Trouble::default();
     for id in rollbacks::rollouts_with_failures(&mut read).await? {
-        if let Some(rollout) = rollouts::get(&mut read, id).await?
-            && judge(&mut read, &rollout).await?.is_some()
-        {
+        let found = is_over(&mut read, id).await;
+        if trouble.note(id, found).unwrap_or(false) {
             over.push(id);
         }
     }
     drop(read);
     for id in over {
-        stop(deps, id).await?;
+        trouble.note(id, stop(deps, id).await);
     }
-    Ok(Next::Idle)
+    trouble.end(Next::Idle)
+}
+
+async fn is_over(session: &mut Session, id: RolloutId) -> Result<bool> {
+    Ok(match rollouts::get(session, id).await? {
+        Some(rollout) => judge(session, &rollout).await?.is_some(),
+        None => false,
+    })
 }
 
 /// Whether a rollout is beyond its budget.

@@ -1,6 +1,7 @@
 //! Operators' orders to put a device or a whole rollout back.
 
 use crate::NAME;
+use crate::each::Trouble;
 use crate::put_back::{Done, Why, put_back_group};
 use serde_json::json;
 use windlass_service::Deps;
@@ -22,10 +23,11 @@ pub async fn run(deps: &Deps, _group: i64) -> Result<Next> {
     let mut read = deps.store.read().await?;
     let rollouts = rollbacks::rollouts_with_commands(&mut read).await?;
     drop(read);
+    let mut trouble = Trouble::default();
     for id in rollouts {
-        of_rollout(deps, id).await?;
+        trouble.note(id, of_rollout(deps, id).await);
     }
-    Ok(Next::Idle)
+    trouble.end(Next::Idle)
 }
 
 async fn of_rollout(deps: &Deps, id: RolloutId) -> Result<()> {
@@ -43,7 +45,11 @@ async fn of_rollout(deps: &Deps, id: RolloutId) -> Result<()> {
                 outcome
             }
             (CommandKind::RollbackDevice, Some(device)) => {
-                one_device(&mut tx, &rollout, device).await?
+                // Overtaken: it is tried again.
+                let Some(outcome) = one_device(&mut tx, &rollout, device).await? else {
+                    continue;
+                };
+                outcome
             }
             // The planner's.
             (
@@ -93,25 +99,33 @@ async fn take_back(
     Ok(Some((CommandOutcome::Applied, None)))
 }
 
-async fn one_device(tx: &mut Session, rollout: &Rollout, device: DeviceId) -> Result<Outcome> {
+/// Puts one device back. None where something else changed its target meanwhile.
+async fn one_device(
+    tx: &mut Session,
+    rollout: &Rollout,
+    device: DeviceId,
+) -> Result<Option<Outcome>> {
     let rows = rollbacks::candidates(tx, rollout.id, Scope::Device(device), 1).await?;
     if rows.is_empty() {
-        return Ok(match rollbacks::status_of(tx, rollout.id, device).await? {
-            Some(DeviceStatus::RollingBack | DeviceStatus::RolledBack) => {
-                (CommandOutcome::NoChange, None)
-            }
-            Some(_) => (
-                CommandOutcome::Refused,
-                Some("the device does not have this rollout's image"),
-            ),
-            None => (
-                CommandOutcome::Refused,
-                Some("the device is not in this rollout"),
-            ),
-        });
+        return Ok(Some(
+            match rollbacks::status_of(tx, rollout.id, device).await? {
+                Some(DeviceStatus::RollingBack | DeviceStatus::RolledBack) => {
+                    (CommandOutcome::NoChange, None)
+                }
+                Some(_) => (
+                    CommandOutcome::Refused,
+                    Some("the device does not have this rollout's image"),
+                ),
+                None => (
+                    CommandOutcome::Refused,
+                    Some("the device is not in this rollout"),
+                ),
+            },
+        ));
     }
     let done = put_back_group(tx, rollout, rows, Why::Operator).await?;
-    Ok(match done {
+    Ok(Some(match done {
+        Done { settled: 0, .. } => return Ok(None),
         Done { put_back: 1, .. } => (CommandOutcome::Applied, None),
         Done { stuck: 1, .. } => (
             CommandOutcome::Refused,
@@ -121,5 +135,5 @@ async fn one_device(tx: &mut Session, rollout: &Rollout, device: DeviceId) -> Re
             CommandOutcome::Refused,
             Some("the device's target was changed since"),
         ),
-    })
+    }))
 }

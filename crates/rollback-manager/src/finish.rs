@@ -1,6 +1,7 @@
 //! A rollout that is taken back is done when each reachable device is.
 
 use crate::NAME;
+use crate::each::Trouble;
 use serde_json::json;
 use windlass_service::Deps;
 use windlass_service::work::Next;
@@ -18,16 +19,18 @@ use windlass_types::rollout::{BatchProgress, RolloutStatus};
 pub async fn run(deps: &Deps, _group: i64) -> Result<Next> {
     let mut read = deps.store.read().await?;
     let mut done = Vec::new();
+    let mut trouble = Trouble::default();
     for id in rollbacks::rolling_back(&mut read).await? {
-        if !rollbacks::still_rolling_back(&mut read, id).await? {
+        let open = rollbacks::still_rolling_back(&mut read, id).await;
+        if trouble.note(id, open) == Some(false) {
             done.push(id);
         }
     }
     drop(read);
     for id in done {
-        end(deps, id).await?;
+        trouble.note(id, end(deps, id).await);
     }
-    Ok(Next::Idle)
+    trouble.end(Next::Idle)
 }
 
 async fn end(deps: &Deps, id: RolloutId) -> Result<()> {

@@ -10,6 +10,7 @@
 
 mod budgets;
 mod commands;
+mod each;
 mod finish;
 mod put_back;
 mod run;

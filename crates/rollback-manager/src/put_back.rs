@@ -4,6 +4,7 @@ mod group;
 
 pub(crate) use group::{Done, Why, put_back_group};
 
+use crate::each::Trouble;
 use windlass_service::Deps;
 use windlass_service::work::Next;
 use windlass_store::rollbacks::{self, Scope};
@@ -18,6 +19,7 @@ use windlass_types::rollout::RolloutStatus;
 /// Whatever the store says; groups put back before stay so.
 pub async fn run(deps: &Deps, group: i64) -> Result<Next> {
     let mut more = false;
+    let mut trouble = Trouble::default();
     for (scope, why) in [
         (Scope::Failed, Why::Failed),
         (Scope::Quarantined, Why::Quarantined),
@@ -27,10 +29,11 @@ pub async fn run(deps: &Deps, group: i64) -> Result<Next> {
         let due = rollbacks::rollouts_to_put_back(&mut read, scope).await?;
         drop(read);
         for rollout in due {
-            more |= one_group(deps, rollout, scope, why, group).await?;
+            let done = one_group(deps, rollout, scope, why, group).await;
+            more |= trouble.note(rollout, done).unwrap_or(false);
         }
     }
-    Ok(if more { Next::Again } else { Next::Idle })
+    trouble.end(if more { Next::Again } else { Next::Idle })
 }
 
 /// Returns whether there may be more of the same.

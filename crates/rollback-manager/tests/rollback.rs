@@ -726,6 +726,80 @@ async fn failures_of_a_rollout_that_no_longer_runs_quarantine_its_digest_too() {
 }
 
 #[tokio::test]
+async fn a_rollout_that_cannot_be_read_stops_no_other() {
+    for world in worlds(1, &lax()).await {
+        // Older than the scenario's, so that it comes first.
+        let broken = Uuid::nil();
+        let mut tx = world.store().begin().await.unwrap();
+        tx.sql(
+            "INSERT INTO image_rollouts (id, repository, tag, digest, strategy, rule, filters, \
+             tag_rule, seed, status, current_batch, batch_count, total_devices, correlation_id, \
+             created_by, created_at) SELECT $1, 'NO REPOSITORY', tag, digest, strategy, rule, \
+             filters, tag_rule, seed, status, 1, 1, 1, correlation_id, 'test', created_at \
+             FROM image_rollouts",
+        )
+        .bind(broken)
+        .execute()
+        .await
+        .unwrap();
+        tx.sql(
+            "INSERT INTO device_rollout_status (rollout_id, device_uuid, batch, status, verdict, \
+             target_version, admitted_at, check_at, judged_at, updated_at) \
+             SELECT $1, device_uuid, 1, 'failed', 'failed', 2, admitted_at, admitted_at, \
+             admitted_at, admitted_at FROM device_rollout_status",
+        )
+        .bind(broken)
+        .execute()
+        .await
+        .unwrap();
+        tx.commit().await.unwrap();
+        world.scenario.fail(world.device(0)).await;
+        assert!(manager::budgets(&world.deps, GROUP).await.is_err());
+        assert!(manager::put_back(&world.deps, GROUP).await.is_err());
+        assert_eq!(world.status(0).await, "rolling_back");
+    }
+}
+
+#[tokio::test]
+async fn whoever_admits_devices_and_whoever_puts_them_back_never_wait_for_each_other() {
+    let world = worlds(2, &lax()).await.pop().unwrap();
+    for at in 0..2 {
+        world.scenario.fail(world.device(at)).await;
+    }
+    // As an admission does it: the targets first, then the rows.
+    let mut tx = world.store().begin().await.unwrap();
+    tx.sql("UPDATE device_targets SET updated_at = updated_at")
+        .execute()
+        .await
+        .unwrap();
+    let admission = async {
+        eventually("the other to wait", Duration::from_secs(10), async || {
+            let mut read = world.store().read().await.unwrap();
+            let (waiting,): (i64,) = read
+                .sql(
+                    "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                     AND datname = current_database()",
+                )
+                .one()
+                .await
+                .unwrap();
+            waiting > 0
+        })
+        .await;
+        tx.sql("UPDATE device_rollout_status SET updated_at = updated_at")
+            .execute()
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    };
+    let (put_back, ()) = tokio::join!(manager::put_back(&world.deps, GROUP), admission);
+    put_back.unwrap();
+    for at in 0..2 {
+        assert_eq!(world.status(at).await, "rolling_back");
+    }
+}
+
+#[tokio::test]
 async fn a_clock_that_was_set_back_hides_no_device() {
     for world in worlds(3, &lax()).await {
         let silent = world.device(2);
