@@ -308,6 +308,10 @@ CREATE INDEX device_rollout_status_check ON device_rollout_status (check_at)
     WHERE status IN ('scheduled', 'updating', 'verifying', 'rolling_back');
 CREATE INDEX device_rollout_status_device ON device_rollout_status (device_uuid)
     WHERE status IN ('scheduled', 'updating', 'verifying', 'unreachable', 'rolling_back');
+-- Which rollouts have been at a device: an older one must not undo a newer one. Rows are pending at
+-- first, so that making a rollout does not write this.
+CREATE INDEX device_rollout_status_moved ON device_rollout_status (device_uuid)
+    WHERE status <> 'pending';
 -- Failed devices that nobody has decided about yet, and silent ones that may come back.
 CREATE INDEX device_rollout_status_failed ON device_rollout_status (check_at)
     WHERE status = 'failed' AND check_at IS NOT NULL;

@@ -48,7 +48,8 @@ pub(crate) async fn start(
     })));
     events::append_all(tx, told).await?;
 
-    let (skipped, states) = rollouts::lock_batch(tx, rollout, batch).await?;
+    let left_out = event(EventType::DeviceSkipped).data(json!({"image": image, "batch": batch}));
+    let (skipped, states) = rollouts::lock_batch(tx, rollout, batch, &left_out).await?;
     let bodies = targets::states(tx, &states).await?;
     let (moves, made) = moves(rollout, &bodies);
     targets::ensure_states(tx, &made).await?;
@@ -66,6 +67,7 @@ pub(crate) async fn start(
             "image": image,
             "batch": batch,
         })),
+        skipped: left_out,
     };
     let done = rollouts::admit(tx, rollout, &admission).await?;
     if done.skipped + skipped > 0 {
@@ -73,7 +75,7 @@ pub(crate) async fn start(
             rollout.id = %rollout.id,
             batch,
             devices = done.skipped + skipped,
-            "devices were left out: their target had changed or they were switched off"
+            "devices were left out: see their events"
         );
     }
     Ok(done.scheduled)

@@ -25,6 +25,7 @@ const ROLLOUTS: &[EventType] = &[
     EventType::UpdateCompleted,
     EventType::UpdateFailed,
     EventType::DeviceUnreachable,
+    EventType::DeviceSkipped,
     EventType::Quarantined,
     EventType::RolloutResumed,
 ];

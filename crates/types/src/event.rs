@@ -53,6 +53,8 @@ text_enum! {
         StateChanged = "device.state_changed",
         /// A device's target names a rollout's image.
         ImageUpdateScheduled = "device.image_update_scheduled",
+        /// A rollout leaves a device out whose turn had come, or lets go of it; the data say why.
+        DeviceSkipped = "device.skipped",
         /// A device pulls the image.
         ImagePulling = "device.image_pulling",
         /// A device has pulled the image.

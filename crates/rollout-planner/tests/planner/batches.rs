@@ -241,6 +241,11 @@ async fn a_newer_push_takes_the_place_of_a_running_rollout() {
                 .all(|(_, status, _)| status == "skipped" || status == "completed"),
             "{left:?}"
         );
+        assert_eq!(
+            site.told(EventType::DeviceSkipped).await,
+            4,
+            "the old one is told of those that were on their way"
+        );
         let at: i64 = site.targets(&new_image).await.iter().map(|(_, n)| n).sum();
         assert_eq!(at, 10);
     }

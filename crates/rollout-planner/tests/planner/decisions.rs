@@ -144,7 +144,13 @@ async fn a_tag_that_turns_out_to_name_a_quarantined_digest_ships_no_further() {
             .await;
         let by_push = site.decision(pushed).await.2.unwrap();
         site.reaches(by_push, RolloutStatus::InProgress, 1).await;
-        let by_hand = trigger_with(&site, "r.io/demo/app:v2", OnUnresolved::ShipTag).await;
+        let by_hand = trigger_with(
+            &site,
+            "r.io/demo/app:v2",
+            OnUnresolved::ShipTag,
+            Filters::default(),
+        )
+        .await;
         site.sql("UPDATE image_triggers SET resolve_attempts = 3")
             .await;
         let (_, other) = settled(&site, by_hand).await;
@@ -178,7 +184,7 @@ async fn a_tag_that_turns_out_to_name_a_quarantined_digest_ships_no_further() {
     }
 }
 
-async fn reasons(session: &mut Session, id: RolloutId) -> Vec<(String, String)> {
+pub(crate) async fn reasons(session: &mut Session, id: RolloutId) -> Vec<(String, String)> {
     session
         .sql(
             "SELECT d.name, COALESCE(s.reason, s.status) FROM device_rollout_status s \
@@ -266,10 +272,15 @@ async fn filters_by_tag_and_uuid_hold_together() {
 }
 
 async fn trigger(site: &Site, image: &str) -> TriggerId {
-    trigger_with(site, image, OnUnresolved::Wait).await
+    trigger_with(site, image, OnUnresolved::Wait, Filters::default()).await
 }
 
-async fn trigger_with(site: &Site, image: &str, on_unresolved: OnUnresolved) -> TriggerId {
+pub(crate) async fn trigger_with(
+    site: &Site,
+    image: &str,
+    on_unresolved: OnUnresolved,
+    filters: Filters,
+) -> TriggerId {
     let trigger = NewTrigger {
         id: TriggerId(Uuid::now_v7()),
         correlation: CorrelationId(Uuid::now_v7()),
@@ -278,7 +289,7 @@ async fn trigger_with(site: &Site, image: &str, on_unresolved: OnUnresolved) -> 
             batch_delay_seconds: 0,
             ..RolloutRule::default()
         },
-        filters: Filters::default(),
+        filters,
         on_unresolved,
         actor: "operator:ann".to_owned(),
         reason: "a hot fix".to_owned(),
@@ -289,7 +300,7 @@ async fn trigger_with(site: &Site, image: &str, on_unresolved: OnUnresolved) -> 
     trigger.id
 }
 
-async fn settled(site: &Site, id: TriggerId) -> (String, Option<RolloutId>) {
+pub(crate) async fn settled(site: &Site, id: TriggerId) -> (String, Option<RolloutId>) {
     let mut found = None;
     eventually("the trigger is settled", Duration::from_secs(20), async || {
         let mut read = site.test.store.read().await.unwrap();

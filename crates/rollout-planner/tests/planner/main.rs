@@ -5,4 +5,5 @@ mod batches;
 mod commands;
 mod decisions;
 mod faults;
+mod meanwhile;
 mod site;

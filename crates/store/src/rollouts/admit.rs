@@ -7,9 +7,12 @@ use crate::error::Result;
 use crate::events;
 use crate::store::Kind;
 use chrono::{DateTime, Utc};
+use serde_json::json;
+use std::collections::BTreeMap;
 use uuid::Uuid;
-use windlass_types::event::NewEvent;
-use windlass_types::ids::StateId;
+use windlass_types::event::{EventType, NewEvent};
+use windlass_types::ids::{DeviceId, RolloutId, StateId};
+use windlass_types::image::ImageReference;
 use windlass_types::rollout::{Rollout, SkipReason};
 
 /// Rows of one VALUES at most.
@@ -28,6 +31,8 @@ pub struct Admission {
     pub deadline_at: DateTime<Utc>,
     /// What is appended for each device, with the device and its new version filled in.
     pub event: NewEvent,
+    /// What is appended for each device that is left out, with the device and the reason filled in.
+    pub skipped: NewEvent,
 }
 
 /// What becomes of the devices that have one state.
@@ -49,9 +54,11 @@ pub struct Admitted {
 }
 
 /// Takes the devices of a batch whose turn has come: locks their targets, so that nobody moves them
-/// until the transaction ends, skips those that are switched off or that a newer rollout of the
-/// repository has moved meanwhile, and returns how many were skipped and the different states that
-/// the others have. The rollout must be locked before.
+/// until the transaction ends, skips those that are switched off meanwhile, on which the digest has
+/// failed, whose target a person has set, or that a newer rollout of the repository has moved, and
+/// returns how many were skipped and the different states that the others have. For each skipped
+/// device `told` is appended, with the device and the reason filled in. The rollout must be locked
+/// before.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -59,8 +66,8 @@ pub async fn lock_batch(
     session: &mut Session,
     rollout: &Rollout,
     batch: i64,
+    told: &NewEvent,
 ) -> Result<(u64, Vec<StateId>)> {
-    let now = session.now();
     if session.kind() == Kind::Postgres {
         // In the order of the uuids, so that two admissions do not wait for each other.
         session
@@ -75,35 +82,17 @@ pub async fn lock_batch(
             .execute()
             .await?;
     }
-    let mut skipped = session
-        .sql(
-            "UPDATE device_rollout_status SET status = 'skipped', reason = 'target_changed', \
-             updated_at = $1 WHERE rollout_id = $2 AND batch = $3 AND status = 'pending' \
-             AND EXISTS (SELECT 1 FROM device_targets t JOIN image_rollouts r ON r.id = t.rollout_id \
-               WHERE t.device_uuid = device_rollout_status.device_uuid AND r.repository = $4 \
-               AND (r.created_at > $5 OR (r.created_at = $6 AND r.id > $7)))",
-        )
-        .bind(now)
-        .bind(rollout.id.0)
-        .bind(batch)
-        .bind(rollout.repository.to_string())
-        .bind(rollout.created_at)
-        .bind(rollout.created_at)
-        .bind(rollout.id.0)
-        .execute()
+    let mut skipped = 0;
+    for reason in [
+        SkipReason::TargetChanged,
+        SkipReason::Disabled,
+        SkipReason::FailedHereBefore,
+    ] {
+        skipped += leave_out(session, rollout, batch, reason, told, |sql| {
+            meanwhile(sql, rollout, reason);
+        })
         .await?;
-    skipped += session
-        .sql(
-            "UPDATE device_rollout_status SET status = 'skipped', reason = 'disabled', \
-             updated_at = $1 WHERE rollout_id = $2 AND batch = $3 AND status = 'pending' \
-             AND EXISTS (SELECT 1 FROM devices d \
-               WHERE d.uuid = device_rollout_status.device_uuid AND NOT d.enabled)",
-        )
-        .bind(now)
-        .bind(rollout.id.0)
-        .bind(batch)
-        .execute()
-        .await?;
+    }
     let states: Vec<(Uuid,)> = session
         .sql(
             "SELECT DISTINCT t.state_id FROM device_rollout_status s \
@@ -122,7 +111,7 @@ pub async fn lock_batch(
 
 /// Admits a batch after [`lock_batch`] in the same transaction: its devices get their new targets
 /// and versions and are on their way; rows of the same devices in older rollouts of the repository
-/// end as `target_changed`; each device's event is appended. The caller saves the rollout.
+/// end as `target_changed`; each device's event is appended, also for those left out. The caller saves the rollout.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -133,12 +122,24 @@ pub async fn admit(
 ) -> Result<Admitted> {
     let mut done = Admitted::default();
     let mut moves = Vec::new();
+    let mut skips: BTreeMap<SkipReason, Vec<Uuid>> = BTreeMap::new();
     for (state, to) in &admission.moves {
         match to {
             Move::To(next) => moves.push((state.0, next.0)),
-            Move::Skip(reason) => {
-                done.skipped += skip(session, rollout, admission.batch, *state, *reason).await?;
-            }
+            Move::Skip(reason) => skips.entry(*reason).or_default().push(state.0),
+        }
+    }
+    for (reason, states) in &skips {
+        for chunk in states.chunks(CHUNK) {
+            let told = &admission.skipped;
+            done.skipped += leave_out(session, rollout, admission.batch, *reason, told, |sql| {
+                sql.text(
+                    "device_uuid IN (SELECT device_uuid FROM device_targets WHERE state_id IN ",
+                )
+                .list(chunk.iter().copied())
+                .text(")");
+            })
+            .await?;
         }
     }
     for chunk in moves.chunks(CHUNK) {
@@ -148,7 +149,7 @@ pub async fn admit(
     if done.scheduled == 0 {
         return Ok(done);
     }
-    end_older(session, rollout, admission.batch).await?;
+    end_older(session, rollout, admission).await?;
     events::append_each(session, &admission.event, |sql| {
         sql.text(
             "SELECT device_uuid, target_version AS version FROM device_rollout_status \
@@ -163,27 +164,91 @@ pub async fn admit(
     Ok(done)
 }
 
-async fn skip(
+/// Which devices must not be admitted any more for this reason, as a condition on their rows.
+fn meanwhile(sql: &mut Build, rollout: &Rollout, reason: SkipReason) {
+    match reason {
+        SkipReason::TargetChanged => {
+            // A person's target is left alone. A newer rollout has been there even where another
+            // repository's has moved the target since, so the rows tell, not the target.
+            sql.text(
+                "EXISTS (SELECT 1 FROM device_targets t \
+                   WHERE t.device_uuid = device_rollout_status.device_uuid \
+                   AND t.source = 'operator' AND t.updated_at > ",
+            )
+            .value(rollout.created_at)
+            .text(
+                ") OR EXISTS (SELECT 1 FROM device_rollout_status o \
+                   JOIN image_rollouts r ON r.id = o.rollout_id \
+                   WHERE o.device_uuid = device_rollout_status.device_uuid \
+                   AND o.status <> 'pending' \
+                   AND (o.target_version IS NOT NULL OR o.reason = 'already_on_image') \
+                   AND r.repository = ",
+            )
+            .value(rollout.repository.to_string())
+            .text(" AND (r.created_at > ")
+            .value(rollout.created_at)
+            .text(" OR (r.created_at = ")
+            .value(rollout.created_at)
+            .text(" AND r.id > ")
+            .value(rollout.id.0)
+            .text(")))")
+        }
+        SkipReason::FailedHereBefore => sql
+            .text(
+                "EXISTS (SELECT 1 FROM image_rollouts r JOIN device_failed_images f \
+                   ON f.digest = COALESCE(r.digest, r.known_digest) \
+                   WHERE f.device_uuid = device_rollout_status.device_uuid AND r.id = ",
+            )
+            .value(rollout.id.0)
+            .text(")"),
+        _ => sql.text(
+            "EXISTS (SELECT 1 FROM devices d \
+               WHERE d.uuid = device_rollout_status.device_uuid AND NOT d.enabled)",
+        ),
+    };
+}
+
+/// Skips the devices of a batch, of those whose turn it is, that a condition holds for, and tells of
+/// each. Returns how many.
+async fn leave_out(
     session: &mut Session,
     rollout: &Rollout,
     batch: i64,
-    state: StateId,
     reason: SkipReason,
+    told: &NewEvent,
+    condition: impl FnOnce(&mut Build),
 ) -> Result<u64> {
     let now = session.now();
-    session
-        .sql(
-            "UPDATE device_rollout_status SET status = 'skipped', reason = $1, updated_at = $2 \
-             WHERE rollout_id = $3 AND batch = $4 AND status = 'pending' \
-             AND device_uuid IN (SELECT device_uuid FROM device_targets WHERE state_id = $5)",
-        )
-        .bind(reason.as_str())
-        .bind(now)
-        .bind(rollout.id.0)
-        .bind(batch)
-        .bind(state.0)
-        .execute()
-        .await
+    let mut sql = Build::new(session.kind());
+    sql.text("UPDATE device_rollout_status SET status = 'skipped', reason = ")
+        .value(reason.as_str())
+        .text(", updated_at = ")
+        .value(now)
+        .text(" WHERE rollout_id = ")
+        .value(rollout.id.0)
+        .text(" AND batch = ")
+        .value(batch)
+        .text(" AND status = 'pending' AND (");
+    condition(&mut sql);
+    sql.text(") RETURNING device_uuid");
+    let mut left: Vec<(Uuid,)> = sql.on(session).all().await?;
+    left.sort_unstable();
+    let skipped = left.len() as u64;
+    let events = left
+        .into_iter()
+        .map(|(device,)| because(told, reason).device(DeviceId(device)))
+        .collect();
+    events::append_all(session, events).await?;
+    Ok(skipped)
+}
+
+/// The event with the reason filled in.
+fn because(told: &NewEvent, reason: SkipReason) -> NewEvent {
+    let mut event = told.clone();
+    if let Some(data) = event.data.as_object_mut() {
+        data.insert("reason".to_owned(), reason.as_str().into());
+    }
+    event
 }
 
 /// The pairs as a table `v (old_id, new_id)`.
@@ -260,22 +325,50 @@ async fn retarget(
     sql.on(session).execute().await
 }
 
-async fn end_older(session: &mut Session, rollout: &Rollout, batch: i64) -> Result<u64> {
+/// Nothing is expected any more of the same devices in older rollouts of the repository; each is told
+/// of in the name of the older rollout.
+async fn end_older(session: &mut Session, rollout: &Rollout, admission: &Admission) -> Result<()> {
     let now = session.now();
-    session
+    let mut ended: Vec<(Uuid, Uuid)> = session
         .sql(
             "UPDATE device_rollout_status SET status = 'skipped', reason = 'target_changed', \
              check_at = NULL, updated_at = $1 \
              WHERE status IN ('scheduled', 'updating', 'verifying', 'unreachable', 'rolling_back') \
-             AND rollout_id IN (SELECT id FROM image_rollouts WHERE repository = $2 AND id <> $3) \
+             AND rollout_id IN (SELECT id FROM image_rollouts WHERE repository = $2 \
+               AND (created_at < $3 OR (created_at = $4 AND id < $5))) \
              AND device_uuid IN (SELECT s.device_uuid FROM device_rollout_status s \
-               WHERE s.rollout_id = $4 AND s.batch = $5 AND s.status = 'scheduled')",
+               WHERE s.rollout_id = $6 AND s.batch = $7 AND s.status = 'scheduled') \
+             RETURNING rollout_id, device_uuid",
         )
         .bind(now)
         .bind(rollout.repository.to_string())
+        .bind(rollout.created_at)
+        .bind(rollout.created_at)
         .bind(rollout.id.0)
         .bind(rollout.id.0)
-        .bind(batch)
-        .execute()
-        .await
+        .bind(admission.batch)
+        .all()
+        .await?;
+    ended.sort_unstable();
+    let mut events = Vec::with_capacity(ended.len());
+    for older in ended.chunk_by(|one, next| one.0 == next.0) {
+        let Some((id, _)) = older.first() else {
+            continue;
+        };
+        let Some(of) = super::get(session, RolloutId(*id)).await? else {
+            continue;
+        };
+        let image = ImageReference::of(&of.repository, of.tag.as_deref(), of.digest.as_ref());
+        let told = NewEvent::new(EventType::DeviceSkipped, admission.skipped.actor.clone())
+            .rollout(of.id, of.correlation_id)
+            .subject(&image)
+            .data(json!({"image": image, "reason": SkipReason::TargetChanged, "by": rollout.id}));
+        events.extend(
+            older
+                .iter()
+                .map(|(_, device)| told.clone().device(DeviceId(*device))),
+        );
+    }
+    events::append_all(session, events).await?;
+    Ok(())
 }
