@@ -47,7 +47,9 @@ impl Options {
             password: None,
             max_connections: 10,
             acquire_timeout: Duration::from_secs(5),
-            statement_timeout: Duration::from_secs(60),
+            // The longest statements admit a batch, of a million devices at worst: one that was cut
+            // off would be tried again in vain for ever.
+            statement_timeout: Duration::from_secs(600),
             clock: Clock::System,
         }
     }
