@@ -29,6 +29,9 @@ pub enum Problem {
     /// The path takes other methods; these.
     #[error("this path takes {0}")]
     MethodNotAllowed(String),
+    /// The sender fell silent in the middle of the body, for so many seconds.
+    #[error("nothing more of the body came for {0} s")]
+    TooSlow(u64),
     /// It clashes with what is there.
     #[error("{0}")]
     Conflict(String),
@@ -61,6 +64,7 @@ pub const CATALOGUE: &[(&str, u16, &str)] = &[
     ("forbidden", 403, "Not allowed with this key"),
     ("not-found", 404, "Not there"),
     ("method-not-allowed", 405, "Method not allowed"),
+    ("too-slow", 408, "The body did not come"),
     ("conflict", 409, "Clashes with what is there"),
     ("stale", 412, "Changed since it was read"),
     ("too-large", 413, "Too large"),
@@ -86,6 +90,7 @@ impl Problem {
             Self::Forbidden(_) => "forbidden",
             Self::NotFound(_) => "not-found",
             Self::MethodNotAllowed(_) => "method-not-allowed",
+            Self::TooSlow(_) => "too-slow",
             Self::Conflict(_) => "conflict",
             Self::Stale(_) => "stale",
             Self::TooLarge(_) => "too-large",
@@ -228,6 +233,7 @@ mod tests {
             Problem::Forbidden(text()),
             Problem::NotFound(text()),
             Problem::MethodNotAllowed(text()),
+            Problem::TooSlow(30),
             Problem::Conflict(text()),
             Problem::Stale(text()),
             Problem::TooLarge(text()),

@@ -37,6 +37,8 @@ pub(crate) struct App {
     pub(crate) reports: ReportWriter,
     /// How often one address may be refused, or register a new device.
     pub(crate) provisioning_limit: AddressLimit,
+    /// Room for what devices send.
+    pub(crate) room: Arc<Semaphore>,
     /// Whose turn it is to register or to exchange keys.
     pub(crate) provisioning: Semaphore,
     /// Whose turn it is to look for an unknown device in the store.
@@ -66,6 +68,7 @@ impl App {
                 settings.report_queue,
             ),
             provisioning_limit: AddressLimit::per_minute(settings.provisioning_per_minute),
+            room: crate::device::room(),
             provisioning: Semaphore::new(PROVISIONING),
             lookups: Semaphore::new(LOOKUPS),
             deps: deps.clone(),

@@ -1,6 +1,7 @@
 //! Devices in memory: what a poll that changes nothing is answered from, without the database.
 //!
-//! An entry takes 48 bytes, 112 with the room a hash map keeps free at worst. Nothing is kept for a
+//! An entry takes 48 bytes and its key's place another 32, 187 with the room that hash maps keep free at
+//! worst. Nothing is kept for a
 //! device that waits for a change but while it waits. See docs/adr/0009-device-cache-and-report-groups.md.
 
 use std::collections::HashMap;
@@ -30,6 +31,9 @@ struct Entry {
 #[derive(Default)]
 struct Shard {
     devices: RwLock<HashMap<DeviceId, Entry>>,
+    /// Devices by their key's hash, spread by that: for requests that show a key before they name a
+    /// device. What stands here is checked against the entry.
+    owners: RwLock<HashMap<[u8; KEPT], DeviceId>>,
     waiting: Mutex<HashMap<DeviceId, Arc<Notify>>>,
 }
 
@@ -81,6 +85,15 @@ impl Cache {
         }
     }
 
+    /// The device whose key this is.
+    pub(crate) fn owner(&self, key: &KeyHash) -> Option<DeviceId> {
+        let key = kept(key);
+        let device = *read(self.owners(&key)).get(&key)?;
+        let devices = self.read(device);
+        let same = equal(&devices.get(&device)?.hash, &key);
+        same.then_some(device)
+    }
+
     /// A device's version and whether it is enabled.
     pub(crate) fn state(&self, device: DeviceId) -> Option<(i64, bool)> {
         let devices = self.read(device);
@@ -90,6 +103,7 @@ impl Cache {
 
     /// Adds a device that is not there; what is there is newer than what a request read.
     pub(crate) fn add(&self, known: &Credentials) {
+        self.own(known);
         self.write(known.device)
             .entry(known.device)
             .or_insert_with(|| Entry {
@@ -102,6 +116,7 @@ impl Cache {
 
     /// Takes over what the store says of a device, for whoever follows the event log.
     pub(crate) fn put(&self, known: &Credentials) {
+        self.own(known);
         let changed = {
             let mut devices = self.write(known.device);
             let entry = devices.entry(known.device).or_insert_with(|| Entry {
@@ -119,6 +134,14 @@ impl Cache {
         if changed {
             self.wake(known.device);
         }
+    }
+
+    fn own(&self, known: &Credentials) {
+        let key = kept(&known.key_hash);
+        self.owners(&key)
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, known.device);
     }
 
     /// Raises a device's version; never lowers it. Returns whether the device is there.
@@ -209,6 +232,10 @@ impl Cache {
     /// Never 0, which means not seen.
     fn tick(&self) -> u32 {
         ticks(self.began.elapsed()).saturating_add(1)
+    }
+
+    fn owners(&self, key: &[u8; KEPT]) -> &RwLock<HashMap<[u8; KEPT], DeviceId>> {
+        &self.shards[usize::from(key[0]) % SHARDS].owners
     }
 
     fn shard(&self, device: DeviceId) -> &Shard {
@@ -324,6 +351,20 @@ mod tests {
         });
         cache.add(&known(1, 1));
         assert_eq!(cache.check(device(1), &[9; 32]), Known::Disabled);
+    }
+
+    #[test]
+    fn a_key_names_its_device_until_it_is_another() {
+        let cache = Cache::new();
+        cache.put(&known(1, 1));
+        assert_eq!(cache.owner(&[9; 32]), Some(device(1)));
+        assert_eq!(cache.owner(&[8; 32]), None);
+        cache.put(&Credentials {
+            key_hash: vec![8; 32],
+            ..known(1, 1)
+        });
+        assert_eq!(cache.owner(&[8; 32]), Some(device(1)));
+        assert_eq!(cache.owner(&[9; 32]), None);
     }
 
     #[test]

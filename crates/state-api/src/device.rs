@@ -9,6 +9,7 @@ mod poll;
 mod provision;
 mod report;
 
+pub(crate) use body::{held, room};
 pub(crate) use identity::unknown;
 use utoipa_actix_web::service_config::ServiceConfig;
 

@@ -1,10 +1,11 @@
 //! Reports are written in groups: many devices' in one transaction, and each is answered when that is
 //! durable. See docs/adr/0009-device-cache-and-report-groups.md.
 
+use crate::device::held;
 use crate::metrics::Metrics;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use windlass_core::observe::{Kind, fold};
 use windlass_service::problem::chain;
 use windlass_service::{Deps, Problem};
@@ -18,12 +19,17 @@ use windlass_types::report::Report;
 /// How often a group is tried again that another transaction got in the way of.
 const ATTEMPTS: usize = 3;
 
+/// Bytes of the reports of one group, about: a transaction is not to hold hundreds of megabytes.
+const GROUP_BYTES: usize = 16 * 1024 * 1024;
+
 /// A report on its way.
 #[derive(Debug)]
 struct Incoming {
     device: DeviceId,
     body: Value,
     report: Report,
+    /// Given back when the report is written: so the queue is bounded in bytes, too.
+    room: OwnedSemaphorePermit,
     done: oneshot::Sender<Result<Outcome, Refused>>,
 }
 
@@ -78,12 +84,14 @@ impl ReportWriter {
         device: DeviceId,
         body: Value,
         report: Report,
+        room: OwnedSemaphorePermit,
     ) -> Result<(), Problem> {
         let (done, outcome) = oneshot::channel();
         let incoming = Incoming {
             device,
             body,
             report,
+            room,
             done,
         };
         let place = usize::from(device.0.as_bytes()[15]) % self.queues.len();
@@ -109,8 +117,28 @@ async fn run(deps: Deps, metrics: Metrics, most: usize, mut queue: mpsc::Receive
     let mut group = Vec::with_capacity(most);
     // What has gathered while the last group was written makes the next one.
     while queue.recv_many(&mut group, most).await > 0 {
-        take_in(&deps, &metrics, std::mem::take(&mut group)).await;
+        let sizes = group.iter().map(|incoming| held(&incoming.room)).collect();
+        let mut rest = std::mem::take(&mut group).into_iter();
+        for count in portions(sizes) {
+            take_in(&deps, &metrics, rest.by_ref().take(count).collect()).await;
+        }
     }
+}
+
+/// How many of each run of these sizes fit together; what is larger than a portion makes its own.
+fn portions(sizes: Vec<usize>) -> Vec<usize> {
+    let mut portions = Vec::new();
+    let (mut count, mut bytes) = (0, 0_usize);
+    for size in sizes {
+        if count > 0 && bytes.saturating_add(size) > GROUP_BYTES {
+            portions.push(std::mem::take(&mut count));
+            bytes = 0;
+        }
+        count += 1;
+        bytes = bytes.saturating_add(size);
+    }
+    portions.push(count);
+    portions
 }
 
 /// Writes a group; where that fails for another reason than the store's absence, each report alone,
@@ -273,4 +301,22 @@ fn summary(observation: &Observation) -> Value {
         })
         .collect();
     json!({"version_received": observation.version_received, "services": services})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_holds_so_many_bytes_and_no_report_is_left_out() {
+        let most = GROUP_BYTES;
+        for (sizes, expected) in [
+            (vec![1, 2, 3], vec![3]),
+            (vec![most, 1], vec![1, 1]),
+            (vec![most / 2, most / 2, 1, most * 2, 1], vec![2, 1, 1, 1]),
+            (vec![most], vec![1]),
+        ] {
+            assert_eq!(portions(sizes.clone()), expected, "{sizes:?}");
+        }
+    }
 }

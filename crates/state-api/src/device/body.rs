@@ -1,15 +1,49 @@
-//! Bodies that devices send: often gzip, never larger than a limit, checked while they are inflated.
+//! Bodies that devices send: often gzip, never larger than a limit, checked while they are inflated;
+//! and no more of them at once than there is room for.
 
+use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use actix_web::{HttpRequest, web};
+use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use serde_json::Value;
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use windlass_service::Problem;
 
 /// Bytes of a body at most, inflated: the device protocol's number.
 pub(crate) const LIMIT: usize = 10 * 1024 * 1024;
+
+/// How long a sender may be silent in the middle of a body.
+const SILENCE: Duration = Duration::from_secs(30);
+/// What room is counted in.
+const BLOCK: usize = 4096;
+/// Bytes of bodies, inflated, that are held at once: read, parsed or on their way to the store. Parsed
+/// they take a few times as much.
+const ROOM: usize = 256 * 1024 * 1024;
+
+/// The room for bodies, as blocks.
+pub(crate) fn room() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(ROOM / BLOCK))
+}
+
+/// A body, inflated, and the room it takes, to be kept as long as anything of it is.
+#[derive(Debug)]
+pub(crate) struct Body {
+    /// What was sent.
+    pub(crate) bytes: Vec<u8>,
+    /// Its room.
+    pub(crate) room: OwnedSemaphorePermit,
+}
+
+/// Bytes that a body's room stands for.
+pub(crate) fn held(room: &OwnedSemaphorePermit) -> usize {
+    room.num_permits() * BLOCK
+}
 
 /// Takes bytes up to a limit; the first one beyond it is an error, so that nothing is inflated only
 /// to be thrown away.
@@ -63,6 +97,14 @@ impl Sink {
         taken.map_err(|error| fault(&error, limited))
     }
 
+    /// Bytes so far, inflated.
+    fn len(&self) -> usize {
+        match self {
+            Self::Plain(limited) => limited.bytes.len(),
+            Self::Gzip(decoder) => decoder.get_ref().bytes.len(),
+        }
+    }
+
     fn finish(self) -> Result<Vec<u8>, Problem> {
         match self {
             Self::Plain(limited) => Ok(limited.bytes),
@@ -89,11 +131,13 @@ fn too_large(limit: usize) -> Problem {
 /// The request's body, inflated.
 ///
 /// # Errors
-/// 413 beyond the limit, 415 for an encoding that is not taken, 400 for what cannot be inflated.
+/// 413 beyond the limit, 415 for an encoding that is not taken, 400 for what cannot be inflated, 408
+/// for a sender that falls silent, 503 while there is no room.
 pub(crate) async fn read(
+    room: &Arc<Semaphore>,
     request: &HttpRequest,
-    mut payload: web::Payload,
-) -> Result<Vec<u8>, Problem> {
+    payload: web::Payload,
+) -> Result<Body, Problem> {
     let header = |name| {
         request
             .headers()
@@ -104,18 +148,61 @@ pub(crate) async fn read(
     if announced.is_some_and(|length| length > LIMIT) {
         return Err(too_large(LIMIT));
     }
-    let mut sink = Sink::new(header(CONTENT_ENCODING).unwrap_or_default(), LIMIT)?;
+    let sink = Sink::new(header(CONTENT_ENCODING).unwrap_or_default(), LIMIT)?;
+    collect(room, sink, SILENCE, payload).await
+}
+
+async fn collect(
+    room: &Arc<Semaphore>,
+    mut sink: Sink,
+    silence: Duration,
+    mut payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+) -> Result<Body, Problem> {
+    let mut taken = more(room, 1)?;
     let mut received = 0_usize;
-    while let Some(chunk) = payload.next().await {
+    loop {
+        let chunk = match timeout(silence, payload.next()).await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => break,
+            Err(_) => return Err(Problem::TooSlow(silence.as_secs())),
+        };
         let chunk = chunk
             .map_err(|error| Problem::Malformed(format!("the body cannot be read: {error}")))?;
         received = received.saturating_add(chunk.len());
         if received > LIMIT {
             return Err(too_large(LIMIT));
         }
-        sink.take(&chunk)?;
+        // In pieces: a few bytes may be inflated to a thousand times as many, and those that there
+        // is no room for are not to be made first.
+        for piece in chunk.chunks(BLOCK) {
+            sink.take(piece)?;
+            claim(room, &mut taken, sink.len())?;
+        }
     }
-    sink.finish()
+    let bytes = sink.finish()?;
+    claim(room, &mut taken, bytes.len())?;
+    Ok(Body { bytes, room: taken })
+}
+
+/// Takes the room that this many bytes need beyond what was taken.
+fn claim(
+    room: &Arc<Semaphore>,
+    taken: &mut OwnedSemaphorePermit,
+    bytes: usize,
+) -> Result<(), Problem> {
+    let missing = bytes.div_ceil(BLOCK).saturating_sub(taken.num_permits());
+    if missing > 0 {
+        taken.merge(more(room, missing)?);
+    }
+    Ok(())
+}
+
+fn more(room: &Arc<Semaphore>, blocks: usize) -> Result<OwnedSemaphorePermit, Problem> {
+    // It never waits: those who wait with a part of what they need would wait for each other.
+    u32::try_from(blocks)
+        .ok()
+        .and_then(|blocks| Arc::clone(room).try_acquire_many_owned(blocks).ok())
+        .ok_or(Problem::Unavailable(None))
 }
 
 /// The bytes as JSON. A NUL in a text becomes the replacement character: PostgreSQL keeps none.
@@ -168,6 +255,34 @@ mod tests {
             sink.take(chunk)?;
         }
         sink.finish()
+    }
+
+    async fn collected(room: &Arc<Semaphore>, bytes: &[u8]) -> Result<Body, Problem> {
+        let sink = Sink::new("gzip", LIMIT)?;
+        let payload = futures_util::stream::iter([Ok(Bytes::from(gzip(bytes)))]);
+        collect(room, sink, SILENCE, payload).await
+    }
+
+    #[tokio::test]
+    async fn bodies_beyond_the_room_are_put_off_until_others_are_gone() {
+        let room = Arc::new(Semaphore::new(100));
+        let first = collected(&room, &[7; 60 * BLOCK]).await.unwrap();
+        assert_eq!(held(&first.room), 60 * BLOCK);
+        let second = collected(&room, &[7; 60 * BLOCK]).await;
+        assert!(matches!(second, Err(Problem::Unavailable(None))));
+        assert_eq!(room.available_permits(), 40, "what failed holds nothing");
+        drop(first);
+        collected(&room, &[7; 60 * BLOCK]).await.unwrap();
+        assert_eq!(room.available_permits(), 100);
+    }
+
+    #[tokio::test]
+    async fn a_sender_that_falls_silent_is_told_so() {
+        let sink = Sink::new("", LIMIT).unwrap();
+        let some = futures_util::stream::iter([Ok(Bytes::from_static(b"{"))]);
+        let payload = some.chain(futures_util::stream::pending());
+        let outcome = collect(&room(), sink, Duration::from_millis(20), payload).await;
+        assert!(matches!(outcome, Err(Problem::TooSlow(_))), "{outcome:?}");
     }
 
     #[test]

@@ -56,17 +56,30 @@ pub(crate) async fn known(app: &App, device: DeviceId, key: &DeviceKey) -> Resul
     Ok(app.cache.check(device, &key.0))
 }
 
-/// Whose key this is; for requests that name another device than the key's.
+/// Whose key this is; for requests that name their device in their body, which is not read for those
+/// who are nobody.
 ///
 /// # Errors
-/// 503 where the store does not answer in time.
-pub(crate) async fn owner(app: &App, key: &DeviceKey) -> Result<Option<DeviceId>, Problem> {
+/// 401 for a key that is nobody's, 503 where the store does not answer in time.
+pub(crate) async fn owner(app: &App, key: &DeviceKey) -> Result<DeviceId, Problem> {
+    if let Some(device) = app.cache.owner(&key.0) {
+        return Ok(device);
+    }
     let turn = tokio::time::timeout(TURN, app.lookups.acquire()).await;
     let Ok(Ok(_turn)) = turn else {
         return Err(Problem::Unavailable(None));
     };
+    if let Some(device) = app.cache.owner(&key.0) {
+        return Ok(device);
+    }
     let mut session = app.deps.store.read().await?;
-    Ok(devices::by_key(&mut session, &key.0).await?)
+    let device = devices::by_key(&mut session, &key.0)
+        .await?
+        .ok_or_else(wrong_key)?;
+    for found in devices::credentials(&mut session, &[device]).await? {
+        app.cache.add(&found);
+    }
+    Ok(device)
 }
 
 pub(crate) fn wrong_key() -> Problem {

@@ -28,6 +28,7 @@ const WORD: usize = 255;
         (status = 401, description = "No key, or not this device's"),
         (status = 403, description = "The device is switched off"),
         (status = 404, description = "No such device"),
+        (status = 408, description = "Nothing more of the body came for 30 seconds"),
         (status = 413, description = "Larger than 10 MiB when inflated"),
         (status = 415, description = "An encoding that is not taken"),
         (status = 503, description = "The store does not answer; try again"),
@@ -43,8 +44,8 @@ pub(crate) async fn send(
 ) -> Result<HttpResponse, Problem> {
     let device = path.into_inner();
     authenticate(&app, device, &key).await?;
-    let bytes = body::read(&request, payload).await?;
-    let entries = entries(&bytes)?;
+    let body = body::read(&app.room, &request, payload).await?;
+    let entries = entries(&body.bytes)?;
     let sent = entries.len();
     let now = app.deps.store.clock().now();
     let lines: Vec<NewLog> = entries

@@ -43,6 +43,7 @@ const KEY: std::ops::RangeInclusive<usize> = 32..=256;
         (status = 400, description = "Fields are missing or wrong"),
         (status = 401, description = "The provisioning key is bad, expired, revoked or used up"),
         (status = 409, description = "The uuid is known with another key"),
+        (status = 408, description = "Nothing more of the body came for 30 seconds"),
         (status = 413, description = "Larger than 10 MiB"),
         (status = 415, description = "An encoding that is not taken"),
         (status = 429, description = "Too many refusals or new devices from this address; `Retry-After` says when"),
@@ -78,8 +79,9 @@ async fn registered(
             .ok_or_else(|| Problem::Unauthorized("this is no provisioning key".to_owned()))
     })
     .await?;
-    let bytes = body::read(request, payload).await?;
-    let device = read_device(app, &bytes)?;
+    let body = body::read(&app.room, request, payload).await?;
+    let device = read_device(app, &body.bytes)?;
+    drop(body);
     let found = patiently(&app.provisioning, patience::LONGEST, async || {
         let mut session = app.deps.store.read().await?;
         Ok(provisioning::registered(&mut session, device.uuid).await?)
@@ -229,6 +231,7 @@ fn answer(uuid: DeviceId, device: Registered) -> web::Json<RegisterResponse> {
         (status = 400, description = "Fields are missing or wrong"),
         (status = 401, description = "No key, or not this device's"),
         (status = 404, description = "No such device"),
+        (status = 408, description = "Nothing more of the body came for 30 seconds"),
         (status = 413, description = "Larger than 10 MiB"),
         (status = 415, description = "An encoding that is not taken"),
         (status = 429, description = "Too many refusals at this address; `Retry-After` says when"),
@@ -268,8 +271,8 @@ async fn exchanged(
             .ok_or_else(|| unknown(device))
     })
     .await?;
-    let bytes = body::read(request, payload).await?;
-    let mut fields = Fields::of(body::json(&bytes)?)?;
+    let body = body::read(&app.room, request, payload).await?;
+    let mut fields = Fields::of(body::json(&body.bytes)?)?;
     let named: Option<DeviceId> = fields.parsed("uuid", "a uuid");
     if named.is_some_and(|named| named != device) {
         fields.wrong("uuid", format!("must be {device}, as in the path"));

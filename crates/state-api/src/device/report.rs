@@ -1,10 +1,9 @@
 //! `PATCH /device/state`: what a device runs.
 
 use super::body;
-use super::identity::{authenticate, known, owner, wrong_key};
+use super::identity::{authenticate, owner};
 use crate::app::App;
 use crate::auth::DeviceKey;
-use crate::cache::Known;
 use actix_web::{HttpRequest, HttpResponse, patch, web};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -24,6 +23,7 @@ use windlass_types::report::{Report, ReportedApp, ReportedService};
         (status = 401, description = "No key, or nobody's"),
         (status = 403, description = "Another device's uuid, more than one, or a device that is switched off"),
         (status = 404, description = "No such device"),
+        (status = 408, description = "Nothing more of the body came for 30 seconds"),
         (status = 413, description = "Larger than 10 MiB when inflated"),
         (status = 415, description = "An encoding that is not taken"),
         (status = 503, description = "Too many reports wait, or the store does not answer; try again"),
@@ -36,71 +36,35 @@ pub(crate) async fn take_in(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let whole = match entries(&request, payload).await {
-        Ok(whole) => whole,
-        Err(refusal) => return Err(told(&app, &key, refusal).await?),
-    };
-    let (device, state) = only(&app, &key, whole).await?;
+    // The key comes first: nothing that a stranger sends is inflated or parsed.
+    let device = owner(&app, &key).await?;
+    authenticate(&app, device, &key).await?;
+    let body = body::read(&app.room, &request, payload).await?;
+    let state = only(device, body::json(&body.bytes)?)?;
     let fields = state.as_object().ok_or_else(|| {
         Problem::Malformed(format!("what stands under {device} must be an object"))
     })?;
     let report = judged(fields);
-    app.reports.take(device, state, report).await?;
+    app.reports.take(device, state, report, body.room).await?;
     Ok(HttpResponse::Ok().json(json!({"status": "ok"})))
 }
 
-/// The entries of the body's object.
-async fn entries(
-    request: &HttpRequest,
-    payload: web::Payload,
-) -> Result<Map<String, Value>, Problem> {
-    let bytes = body::read(request, payload).await?;
-    match body::json(&bytes)? {
-        Value::Object(whole) => Ok(whole),
-        _ => Err(Problem::Malformed(
+/// What stands under the device's uuid, where that is the only key.
+fn only(device: DeviceId, whole: Value) -> Result<Value, Problem> {
+    let Value::Object(whole) = whole else {
+        return Err(Problem::Malformed(
             "the body must be an object whose only key is the device's uuid".to_owned(),
-        )),
-    }
-}
-
-/// What is wrong with a body, for those whose key is some device's. Which device's it should be stands
-/// in the body itself, so the key cannot be judged before.
-async fn told(app: &App, key: &DeviceKey, refusal: Problem) -> Result<Problem, Problem> {
-    let owner = owner(app, key).await?;
-    Ok(owner.map_or_else(wrong_key, |_| refusal))
-}
-
-/// The device and what stands under its uuid, where that is the only key and the device's own.
-async fn only(
-    app: &App,
-    key: &DeviceKey,
-    whole: Map<String, Value>,
-) -> Result<(DeviceId, Value), Problem> {
-    let mut entries = whole.into_iter();
-    let foreign = match (entries.next(), entries.next()) {
-        (None, _) => {
-            let refusal = "the body must have the device's uuid as its key".to_owned();
-            return Err(told(app, key, Problem::Malformed(refusal)).await?);
-        }
-        (Some((name, state)), None) => match name.parse::<DeviceId>() {
-            Ok(device) => match known(app, device, key).await? {
-                Known::Yes(_) => return Ok((device, state)),
-                // The same key, so the device's own: the refusal says what is wrong.
-                Known::Disabled => authenticate(app, device, key).await.map(|_| ()).err(),
-                Known::WrongKey | Known::Unknown => None,
-            },
-            Err(_) => None,
-        },
-        (Some(_), Some(_)) => None,
+        ));
     };
-    if let Some(refusal) = foreign {
-        return Err(refusal);
-    }
-    match owner(app, key).await? {
-        Some(device) => Err(Problem::Forbidden(format!(
+    let mut entries = whole.into_iter();
+    match (entries.next(), entries.next()) {
+        (None, _) => Err(Problem::Malformed(
+            "the body must have the device's uuid as its key".to_owned(),
+        )),
+        (Some((name, state)), None) if name.parse() == Ok(device) => Ok(state),
+        _ => Err(Problem::Forbidden(format!(
             "this key is for {device} alone: the body's only key must be that uuid"
         ))),
-        None => Err(wrong_key()),
     }
 }
 
