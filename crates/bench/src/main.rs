@@ -49,7 +49,8 @@ struct Bench {
 impl Bench {
     /// A new database and a store on it.
     async fn database(&self, name: &str) -> Result<Store> {
-        let admin = Store::open(&Options::new(self.postgres.clone())).await?;
+        // The server's own database is not ours to migrate.
+        let admin = Store::connect(&Options::new(self.postgres.clone())).await?;
         let mut session = admin.read().await?;
         session
             .built(format!("DROP DATABASE IF EXISTS {name}"))
