@@ -150,8 +150,10 @@ async fn judge_all(tx: &mut Session, rows: Vec<InFlight>) -> Result<Vec<Judged>>
     let shipments = verdicts::shipments(tx, &rows.iter().map(|row| row.rollout).collect()).await?;
     let mut targets = Targets::load(tx, &rows).await?;
     let mut judged = Vec::with_capacity(rows.len());
+    let mut aside = Vec::new();
     for row in rows {
         let Some(shipment) = shipments.get(&row.rollout) else {
+            aside.push((row.rollout, row.device));
             continue;
         };
         let wanted = targets.wanted(&row, shipment);
@@ -182,6 +184,7 @@ async fn judge_all(tx: &mut Session, rows: Vec<InFlight>) -> Result<Vec<Judged>>
             events,
         });
     }
+    verdicts::set_aside(tx, &aside).await?;
     Ok(judged)
 }
 

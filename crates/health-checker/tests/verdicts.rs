@@ -95,6 +95,62 @@ impl World {
 }
 
 #[tokio::test]
+async fn a_device_or_a_rollout_that_cannot_be_read_stops_no_other() {
+    for world in worlds(2).await {
+        let (broken, fine) = (world.device(0), world.device(1));
+        let set = async |sql: &'static str, json: serde_json::Value, device: DeviceId| {
+            let mut tx = world.deps.store.begin().await.unwrap();
+            tx.sql(sql)
+                .bind(windlass_store::Json(json))
+                .bind(device.0)
+                .execute()
+                .await
+                .unwrap();
+            tx.commit().await.unwrap();
+        };
+        let v2 = image(2);
+        for device in [broken, fine] {
+            let said = Said::running(2, &v2, "c2");
+            world.scenario.report(device, &said).await;
+        }
+        set(
+            "UPDATE device_current_state SET observation = $1 WHERE device_uuid = $2",
+            serde_json::json!({"services": 7}),
+            broken,
+        )
+        .await;
+        world.until(1, "verifying").await;
+        world.wait(31);
+        world.scenario.poll(fine).await;
+        world.until(1, "completed").await;
+        assert_eq!(world.status(0).await, "scheduled");
+        // Its time comes, and it is set aside.
+        world.wait(3600);
+        world.pass().await;
+        let check_at = world.scenario.row(broken).await.check_at.unwrap();
+        let now = world.deps.store.read().await.unwrap().now();
+        assert!(check_at > now);
+        // The same with all of a rollout.
+        set(
+            "UPDATE image_rollouts SET rule = $1 WHERE id <> $2",
+            serde_json::json!(7),
+            broken,
+        )
+        .await;
+        set(
+            "UPDATE device_current_state SET observation = $1 WHERE device_uuid = $2",
+            serde_json::json!({"services": []}),
+            broken,
+        )
+        .await;
+        world.wait(3600);
+        world.pass().await;
+        let later = world.scenario.row(broken).await.check_at.unwrap();
+        assert!(later > check_at);
+    }
+}
+
+#[tokio::test]
 async fn a_device_is_healthy_after_its_window_and_not_before_it_is_seen_again() {
     for world in worlds(1).await {
         let device = world.device(0);

@@ -73,8 +73,10 @@ async fn look(tx: &mut Session, rows: Vec<InFlight>) -> Result<()> {
     let ids: BTreeSet<StateId> = rows.iter().map(|row| row.state).collect();
     let states = targets::states(tx, &ids.into_iter().collect::<Vec<_>>()).await?;
     let mut looked = Vec::with_capacity(rows.len());
+    let mut aside = Vec::new();
     for row in &rows {
         let Some(shipment) = shipments.get(&row.rollout) else {
+            aside.push((row.rollout, row.device));
             continue;
         };
         let moves = way_back(row.evidence.as_ref());
@@ -97,6 +99,7 @@ async fn look(tx: &mut Session, rows: Vec<InFlight>) -> Result<()> {
         let outcome = judge(&facts, &shipment.rule, now);
         looked.push(decided(row, shipment, &moves, &outcome));
     }
+    verdicts::set_aside(tx, &aside).await?;
     let written: Vec<Written> = looked.iter().map(|one| one.row.clone()).collect();
     let done = verdicts::write(tx, &written).await?;
     let (mut told, mut good) = (Vec::new(), Vec::new());

@@ -6,5 +6,7 @@
 pub(crate) mod claim;
 mod write;
 
-pub use claim::{Changed, InFlight, Shipment, changed, due, of_devices, returned, shipments};
+pub use claim::{
+    Changed, InFlight, Shipment, changed, due, of_devices, returned, set_aside, shipments,
+};
 pub use write::{LastGood, Verdict, Written, failed_images, last_good, no_longer_good, write};

@@ -73,7 +73,8 @@ pub async fn candidates(
         condition(scope),
         claim::lock(session, true)
     );
-    claim::rows(bound(session, sql, rollout, scope, limit)).await
+    let rows = bound(session, sql, rollout, scope, limit).all().await?;
+    claim::read(session, rows).await
 }
 
 /// Locks the targets of these devices before their rows, as whoever admits devices does: the other

@@ -1,10 +1,11 @@
 //! Which devices are to be judged now, with all that is known of them.
 
 use crate::db::{Session, placeholders};
-use crate::error::{Result, parse};
+use crate::error::{Error, Result, parse};
 use crate::events;
 use crate::store::Kind;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sqlx::types::Json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,9 @@ use windlass_types::target::TargetSource;
 
 /// Parameters of one IN list at most.
 const CHUNK: usize = 1000;
+
+/// How long a row that cannot be judged is set aside.
+const ASIDE: TimeDelta = TimeDelta::minutes(5);
 
 /// Devices whose state changed after a consumer's place in the event log.
 #[derive(Debug, Clone)]
@@ -91,7 +95,7 @@ pub struct InFlight {
 }
 
 #[derive(sqlx::FromRow)]
-struct Row {
+pub(crate) struct Row {
     rollout_id: Uuid,
     device_uuid: Uuid,
     status: String,
@@ -106,12 +110,12 @@ struct Row {
     state_id: Uuid,
     version: i64,
     source: String,
-    observation: Option<Json<Observation>>,
+    observation: Option<Json<Value>>,
     last_seen_at: Option<DateTime<Utc>>,
 }
 
 impl TryFrom<Row> for InFlight {
-    type Error = crate::Error;
+    type Error = Error;
     fn try_from(row: Row) -> Result<Self> {
         let admitted_at = row.admitted_at.unwrap_or(row.updated_at);
         Ok(Self {
@@ -129,10 +133,21 @@ impl TryFrom<Row> for InFlight {
             state: StateId(row.state_id),
             version: row.version,
             source: parse("device_targets.source", &row.source)?,
-            observation: row.observation.map(|json| json.0),
+            observation: row
+                .observation
+                .map(|json| body("device_current_state.observation", json.0))
+                .transpose()?,
             last_seen_at: row.last_seen_at,
         })
     }
+}
+
+/// A body that an older or a newer program may have written.
+fn body<T: DeserializeOwned>(column: &'static str, value: Value) -> Result<T> {
+    serde_json::from_value(value).map_err(|error| Error::Corrupt {
+        column,
+        value: error.to_string(),
+    })
 }
 
 pub(crate) const SELECT: &str = "SELECT d.rollout_id, d.device_uuid, d.status, d.reason, d.updated_at, d.admitted_at, \
@@ -158,10 +173,46 @@ pub(crate) fn lock(session: &Session, wait: bool) -> &'static str {
     }
 }
 
-/// The rows that this statement selects.
-pub(crate) async fn rows(statement: crate::Statement<'_>) -> Result<Vec<InFlight>> {
-    let rows: Vec<Row> = statement.all().await?;
-    rows.into_iter().map(InFlight::try_from).collect()
+/// What these rows say. One that cannot be read is set aside, or it would stop the others for ever.
+pub(crate) async fn read(session: &mut Session, rows: Vec<Row>) -> Result<Vec<InFlight>> {
+    let mut found = Vec::with_capacity(rows.len());
+    let mut aside = Vec::new();
+    for row in rows {
+        let (rollout, device) = (RolloutId(row.rollout_id), DeviceId(row.device_uuid));
+        match InFlight::try_from(row) {
+            Ok(row) => found.push(row),
+            Err(error) => {
+                tracing::error!(rollout.id = %rollout, device.uuid = %device, %error,
+                    "a device cannot be read and is set aside");
+                aside.push((rollout, device));
+            }
+        }
+    }
+    set_aside(session, &aside).await?;
+    Ok(found)
+}
+
+/// Has these rows, which cannot be judged for now, looked at again only after a while.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn set_aside(session: &mut Session, rows: &[(RolloutId, DeviceId)]) -> Result<()> {
+    let (kind, until) = (session.kind(), session.now() + ASIDE);
+    for chunk in rows.chunks(CHUNK) {
+        let sql = format!(
+            "UPDATE device_rollout_status SET check_at = ${} WHERE check_at IS NOT NULL \
+             AND (rollout_id, device_uuid) IN \
+             (SELECT column1, column2 FROM (VALUES {}) AS raw)",
+            chunk.len() * 2 + 1,
+            placeholders(kind, 1, chunk.len(), 2)
+        );
+        let mut statement = session.built(sql);
+        for (rollout, device) in chunk {
+            statement = statement.bind(rollout.0).bind(device.0);
+        }
+        statement.bind(until).execute().await?;
+    }
+    Ok(())
 }
 
 /// The rows of these devices in these statuses, of devices on their way, silent or going back, locked.
@@ -190,7 +241,8 @@ pub async fn of_devices(
         for device in chunk {
             statement = statement.bind(device.0);
         }
-        found.extend(rows(statement).await?);
+        let rows = statement.all().await?;
+        found.extend(read(session, rows).await?);
     }
     Ok(found)
 }
@@ -213,7 +265,8 @@ pub async fn due(
         list(statuses),
         lock(session, false)
     );
-    rows(session.built(sql).bind(now).bind(limit)).await
+    let rows = session.built(sql).bind(now).bind(limit).all().await?;
+    read(session, rows).await
 }
 
 /// Up to `limit` unreachable rows whose device was seen since, the one seen last first, locked.
@@ -227,7 +280,8 @@ pub async fn returned(session: &mut Session, limit: i64) -> Result<Vec<InFlight>
          ORDER BY COALESCE(p.last_seen_at, c.received_at) DESC LIMIT $1{}",
         lock(session, false)
     );
-    rows(session.built(sql).bind(limit)).await
+    let rows = session.built(sql).bind(limit).all().await?;
+    read(session, rows).await
 }
 
 /// What a rollout ships and by which rule its devices are judged and put back.
@@ -265,13 +319,32 @@ struct ShipmentRow {
     repository: String,
     tag: Option<String>,
     digest: Option<String>,
-    rule: Json<RolloutRule>,
-    tag_rule: Json<TagRule>,
+    rule: Json<Value>,
+    tag_rule: Json<Value>,
     status: String,
     correlation_id: Uuid,
 }
 
-/// These rollouts' shipments.
+impl TryFrom<ShipmentRow> for Shipment {
+    type Error = Error;
+    fn try_from(row: ShipmentRow) -> Result<Self> {
+        Ok(Self {
+            id: RolloutId(row.id),
+            repository: parse("image_rollouts.repository", &row.repository)?,
+            tag: row.tag,
+            digest: row
+                .digest
+                .map(|text| parse("image_rollouts.digest", &text))
+                .transpose()?,
+            rule: body("image_rollouts.rule", row.rule.0)?,
+            tag_rule: body("image_rollouts.tag_rule", row.tag_rule.0)?,
+            status: parse("image_rollouts.status", &row.status)?,
+            correlation_id: CorrelationId(row.correlation_id),
+        })
+    }
+}
+
+/// These rollouts' shipments, without those that cannot be read.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -293,20 +366,15 @@ pub async fn shipments(
         }
         let rows: Vec<ShipmentRow> = statement.all().await?;
         for row in rows {
-            let shipment = Shipment {
-                id: RolloutId(row.id),
-                repository: parse("image_rollouts.repository", &row.repository)?,
-                tag: row.tag,
-                digest: row
-                    .digest
-                    .map(|text| parse("image_rollouts.digest", &text))
-                    .transpose()?,
-                rule: row.rule.0,
-                tag_rule: row.tag_rule.0,
-                status: parse("image_rollouts.status", &row.status)?,
-                correlation_id: CorrelationId(row.correlation_id),
-            };
-            found.insert(shipment.id, shipment);
+            let id = RolloutId(row.id);
+            match Shipment::try_from(row) {
+                Ok(shipment) => {
+                    found.insert(id, shipment);
+                }
+                Err(error) => {
+                    tracing::error!(rollout.id = %id, %error, "a rollout cannot be read");
+                }
+            }
         }
     }
     Ok(found)
