@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// Everything that can be set.
@@ -304,14 +305,16 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
-    /// The file is not TOML.
-    #[error("{path} is not valid TOML")]
+    /// The file is not TOML. Only the place is told: the parser's own words quote the line, and there
+    /// may be a secret on it.
+    #[error("{path} is not valid TOML at line {line}, column {column}")]
     Toml {
         /// The file.
         path: PathBuf,
-        /// Where and why.
-        #[source]
-        source: toml::de::Error,
+        /// The line, from 1; 0 where the parser does not know.
+        line: usize,
+        /// The column, from 1, in characters.
+        column: usize,
     },
     /// A setting that does not exist.
     #[error("there is no setting {name}{}", .nearest.as_ref().map(|n| format!("; did you mean {n}?")).unwrap_or_default())]
@@ -321,9 +324,24 @@ pub enum ConfigError {
         /// The one it is most like.
         nearest: Option<String>,
     },
-    /// A value of the wrong kind.
-    #[error("the settings do not fit: {0}")]
-    Value(String),
+    /// A value of the wrong kind; the value itself is not told, since it may be a secret.
+    #[error("{name} does not fit: expected {expected}")]
+    Value {
+        /// The setting.
+        name: String,
+        /// What would fit.
+        expected: String,
+    },
+    /// A variable that is not JSON where JSON is needed.
+    #[error("{name} is not valid JSON at line {line}, column {column}")]
+    Json {
+        /// The variable.
+        name: String,
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+    },
     /// Settings that contradict each other.
     #[error("{0}")]
     Contradiction(String),
@@ -332,9 +350,30 @@ pub enum ConfigError {
 /// The variables of the environment that are ours, read once in `main`.
 #[must_use]
 pub fn environment() -> BTreeMap<String, String> {
-    std::env::vars()
-        .filter(|(name, _)| name.starts_with("WINDLASS_"))
+    ours(std::env::vars_os())
+}
+
+/// Ours of these: those that are text and that Kubernetes did not put there for a service of our name.
+fn ours(all: impl Iterator<Item = (OsString, OsString)>) -> BTreeMap<String, String> {
+    all.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, value)| name.starts_with("WINDLASS_") && !is_of_kubernetes(name, value))
         .collect()
+}
+
+/// Whether a variable tells of a Kubernetes service: `<NAME>_SERVICE_HOST`, `<NAME>_SERVICE_PORT…`,
+/// `<NAME>_PORT=tcp://…` and `<NAME>_PORT_<n>_TCP…`. A cluster gives them to every container beside it.
+fn is_of_kubernetes(name: &str, value: &str) -> bool {
+    let numbered = name.rsplit_once("_PORT_").is_some_and(|(_, rest)| {
+        rest.split_once('_').is_some_and(|(number, protocol)| {
+            number.parse::<u16>().is_ok()
+                && (protocol.starts_with("TCP") || protocol.starts_with("UDP"))
+        })
+    });
+    let address = name.ends_with("_PORT")
+        && ["tcp://", "udp://"]
+            .iter()
+            .any(|scheme| value.starts_with(scheme));
+    name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || numbered || address
 }
 
 /// Variables that begin like settings but are read elsewhere: by the command line and by tests.
@@ -360,13 +399,20 @@ impl Config {
                 path: path.to_owned(),
                 source,
             })?;
-            let table: toml::Table = toml::from_str(&text).map_err(|source| ConfigError::Toml {
-                path: path.to_owned(),
-                source,
+            let table: toml::Table = toml::from_str(&text).map_err(|error| {
+                let before = error.span().and_then(|span| text.get(..span.start));
+                ConfigError::Toml {
+                    path: path.to_owned(),
+                    line: before.map_or(0, |before| before.matches('\n').count() + 1),
+                    column: before.map_or(0, |before| {
+                        before.rsplit('\n').next().unwrap_or(before).chars().count() + 1
+                    }),
+                }
             })?;
             let read = serde_json::to_value(table)
-                .map_err(|error| ConfigError::Value(error.to_string()))?;
+                .map_err(|error| misfit(path.display().to_string(), &error))?;
             merge(&mut tree, read, "")?;
+            fits(&tree, || format!("a setting in {}", path.display()))?;
         }
         let known: BTreeMap<String, Vec<String>> = setting_paths()
             .into_iter()
@@ -384,6 +430,11 @@ impl Config {
             let (path, text) = match (known.get(name), name.strip_suffix("_FILE")) {
                 (Some(path), _) => (path, value.clone()),
                 (None, Some(base)) if known.contains_key(base) => {
+                    if environment.contains_key(base) {
+                        return Err(ConfigError::Contradiction(format!(
+                            "{base} and {name} are both set; remove one"
+                        )));
+                    }
                     let text =
                         std::fs::read_to_string(value).map_err(|source| ConfigError::Read {
                             path: PathBuf::from(value),
@@ -399,10 +450,14 @@ impl Config {
                     });
                 }
             };
-            set(&mut tree, path, &text);
+            set(&mut tree, path, &text).map_err(|error| ConfigError::Json {
+                name: name.clone(),
+                line: error.line(),
+                column: error.column(),
+            })?;
+            fits(&tree, || name.clone())?;
         }
-        let config: Self =
-            serde_json::from_value(tree).map_err(|error| ConfigError::Value(error.to_string()))?;
+        let config = fits(&tree, || "the configuration".to_owned())?;
         config.check()?;
         Ok(config)
     }
@@ -434,9 +489,15 @@ impl Config {
             return contradiction("state_api.api_key is shorter than 16 characters".to_owned());
         }
         for (name, value) in [
-            ("http.workers", self.http.workers),
-            ("state_api.report_group", self.state_api.report_group),
-            ("state_api.report_queue", self.state_api.report_queue),
+            ("http.workers", self.http.workers as u64),
+            ("state_api.report_group", self.state_api.report_group as u64),
+            ("state_api.report_queue", self.state_api.report_queue as u64),
+            ("planner.scan_ms", self.planner.scan_ms),
+            ("health.scan_ms", self.health.scan_ms),
+            ("rollback.scan_ms", self.rollback.scan_ms),
+            ("health.group", self.health.group.max(0).unsigned_abs()),
+            ("rollback.group", self.rollback.group.max(0).unsigned_abs()),
+            ("store.max_connections", self.store.max_connections.into()),
         ] {
             if value == 0 {
                 return contradiction(format!("{name} must be at least 1"));
@@ -520,18 +581,36 @@ fn merge(base: &mut Value, over: Value, prefix: &str) -> Result<(), ConfigError>
 }
 
 /// Sets a value from text: as it is where the default is text or nothing, else as JSON.
-fn set(tree: &mut Value, path: &[String], text: &str) {
+fn set(tree: &mut Value, path: &[String], text: &str) -> Result<(), serde_json::Error> {
     let mut slot = tree;
     for key in path {
         match slot.get_mut(key) {
             Some(inner) => slot = inner,
-            None => return,
+            None => return Ok(()),
         }
     }
     *slot = match slot {
         Value::String(_) | Value::Null => Value::String(text.to_owned()),
-        _ => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
+        _ => serde_json::from_str(text)?,
     };
+    Ok(())
+}
+
+/// The settings of a tree; `name` is what was put into it last.
+fn fits(tree: &Value, name: impl Fn() -> String) -> Result<Config, ConfigError> {
+    Config::deserialize(tree).map_err(|error| misfit(name(), &error))
+}
+
+/// What was expected. What was found is in front of that, and may be a secret.
+fn misfit(name: String, error: &serde_json::Error) -> ConfigError {
+    let text = error.to_string();
+    let expected = text
+        .rsplit_once(", expected ")
+        .map(|(_, expected)| expected);
+    ConfigError::Value {
+        name,
+        expected: expected.unwrap_or("another kind of value").to_owned(),
+    }
 }
 
 fn mask(value: &mut Value, key: &str) {
@@ -668,5 +747,75 @@ mod tests {
         let error =
             Config::load(None, &env(&[("WINDLASS_BUS_REDIS_URL", "redis://x")])).unwrap_err();
         assert!(error.to_string().contains("SQLite"), "{error}");
+    }
+
+    #[test]
+    fn what_does_not_parse_is_named_and_never_shown() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "[store]\npassword = hunter2").unwrap();
+        let mut misfit = tempfile::NamedTempFile::new().unwrap();
+        writeln!(misfit, "[webhooks]\nendpoints = 'hunter2'").unwrap();
+        let cut = r#"{"a": {"secret": "hunter2"} "b": {}}"#;
+        for (file, variables, expected) in [
+            (Some(file.path()), env(&[]), "line 2, column 12"),
+            (Some(misfit.path()), env(&[]), "expected a map"),
+            (
+                None,
+                env(&[("WINDLASS_WEBHOOKS_ENDPOINTS", cut)]),
+                "WINDLASS_WEBHOOKS_ENDPOINTS is not valid JSON at line 1, column 29",
+            ),
+            (
+                None,
+                env(&[("WINDLASS_REGISTRY_PASSWORDS", "\"hunter2\"")]),
+                "WINDLASS_REGISTRY_PASSWORDS does not fit: expected a map",
+            ),
+        ] {
+            let error = Config::load(file, &variables).unwrap_err();
+            let shown = format!("{} {error:?}", crate::problem::chain(&error));
+            assert!(shown.contains(expected), "{shown}");
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn settings_that_stop_the_work_are_refused() {
+        for name in [
+            "PLANNER_SCAN_MS",
+            "HEALTH_SCAN_MS",
+            "HEALTH_GROUP",
+            "ROLLBACK_SCAN_MS",
+            "ROLLBACK_GROUP",
+            "STORE_MAX_CONNECTIONS",
+        ] {
+            let name = format!("WINDLASS_{name}");
+            let error = Config::load(None, &env(&[(&name, "0")])).unwrap_err();
+            assert!(error.to_string().contains("at least 1"), "{name}: {error}");
+        }
+        assert!(Config::load(None, &env(&[("WINDLASS_HEALTH_GROUP", "-1")])).is_err());
+        let both = env(&[
+            ("WINDLASS_STORE_PASSWORD", "x"),
+            ("WINDLASS_STORE_PASSWORD_FILE", "/nowhere"),
+        ]);
+        let error = Config::load(None, &both).unwrap_err();
+        assert!(error.to_string().contains("both set"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_text_or_comes_from_kubernetes_is_no_setting() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let text = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
+        let all = [
+            text("WINDLASS_HTTP_WORKERS", "3"),
+            text("WINDLASS_STATE_API_SERVICE_HOST", "10.0.0.1"),
+            text("WINDLASS_STATE_API_SERVICE_PORT", "80"),
+            text("WINDLASS_STATE_API_SERVICE_PORT_HTTP", "80"),
+            text("WINDLASS_STATE_API_PORT", "tcp://10.0.0.1:80"),
+            text("WINDLASS_STATE_API_PORT_80_TCP", "tcp://10.0.0.1:80"),
+            text("WINDLASS_STATE_API_PORT_80_TCP_ADDR", "10.0.0.1"),
+            ("OTHER".into(), OsString::from_vec(vec![0xff])),
+            (OsString::from_vec(vec![0xff]), "x".into()),
+        ];
+        let ours = ours(all.into_iter());
+        assert_eq!(ours, env(&[("WINDLASS_HTTP_WORKERS", "3")]));
     }
 }

@@ -109,7 +109,13 @@ pub fn main_with(
     let mut arguments = std::env::args_os().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
-            Some("--config") => file = arguments.next().map(PathBuf::from),
+            Some("--config") => match arguments.next() {
+                Some(path) => file = Some(PathBuf::from(path)),
+                None => {
+                    eprintln!("{name}: --config needs a file; usage: {name} {USAGE}");
+                    return ExitCode::from(2);
+                }
+            },
             Some("--check-config") => check = true,
             Some("--healthcheck") => healthcheck = true,
             Some("--version") => {
