@@ -5,7 +5,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use windlass_core::{batches, plan, target};
 use windlass_store::rollouts::{self, NewRollout, Preview, Scope};
-use windlass_store::{Result, Session, events};
+use windlass_store::{Result, Session, events, plans, quarantine};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::{
     CorrelationId, DeliveryId, ImageVersionId, PolicyId, RolloutId, TriggerId,
@@ -55,6 +55,29 @@ impl Wanted<'_> {
     pub(crate) fn image(&self) -> ImageReference {
         ImageReference::of(self.repository, self.tag, self.digest)
     }
+}
+
+/// Why an image must not ship, for people, where its digest is in quarantine. Of a tag whose digest is
+/// unknown it is the last known one that counts: nothing shows that the tag names another by now.
+pub(crate) async fn banned(
+    session: &mut Session,
+    repository: &Repository,
+    tag: Option<&str>,
+    digest: Option<&Digest>,
+) -> Result<Option<String>> {
+    let (digest, last) = match (digest, tag) {
+        (Some(digest), _) => (Some(digest.clone()), ""),
+        (None, Some(tag)) => (
+            plans::last_known_digest(session, repository, tag).await?,
+            ", which the tag named last,",
+        ),
+        (None, None) => (None, ""),
+    };
+    let Some(digest) = digest else {
+        return Ok(None);
+    };
+    let found = quarantine::get(session, &digest).await?;
+    Ok(found.map(|found| format!("{digest}{last} is in quarantine: {}", found.reason)))
 }
 
 /// Makes the rollout in a snapshot transaction, and ends the one it supersedes.

@@ -1,12 +1,12 @@
 //! Rollouts that operators ask for by hand.
 
-use crate::create::{Made, Origin, Wanted, create};
+use crate::create::{Made, Origin, Wanted, banned, create};
 use crate::metrics::Metrics;
 use crate::{NAME, PAGE};
 use serde_json::json;
 use windlass_service::Deps;
 use windlass_store::plans::{self, OpenTrigger};
-use windlass_store::{Error, Result, Session, events, quarantine};
+use windlass_store::{Error, Result, Session, events};
 use windlass_types::api::TriggerDecision;
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::{RolloutId, TriggerId};
@@ -90,10 +90,8 @@ async fn decide(
     trigger: &OpenTrigger,
     wanted: &Wanted<'_>,
 ) -> Result<(TriggerDecision, Option<RolloutId>, Option<String>)> {
-    if let Some(digest) = &trigger.digest
-        && let Some(found) = quarantine::get(session, digest).await?
-    {
-        let detail = format!("{digest} is in quarantine: {}", found.reason);
+    let (tag, digest) = (trigger.tag.as_deref(), trigger.digest.as_ref());
+    if let Some(detail) = banned(session, &trigger.repository, tag, digest).await? {
         return Ok((TriggerDecision::Quarantined, None, Some(detail)));
     }
     Ok(match create(session, wanted).await? {

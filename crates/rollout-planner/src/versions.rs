@@ -1,13 +1,13 @@
 //! What becomes of pushed versions: a rollout, or the reason why there is none.
 
-use crate::create::{Made, Origin, Wanted, create};
+use crate::create::{Made, Origin, Wanted, banned, create};
 use crate::metrics::Metrics;
 use crate::{NAME, PAGE};
 use serde_json::json;
 use windlass_core::matching;
 use windlass_service::Deps;
 use windlass_store::plans::{self, OpenVersion};
-use windlass_store::{Error, Result, Session, events, policies, quarantine};
+use windlass_store::{Error, Result, Session, events, policies};
 use windlass_types::api::PlanDecision;
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::{ImageVersionId, PolicyId, RolloutId};
@@ -124,21 +124,16 @@ async fn decide(session: &mut Session, version: &OpenVersion) -> Result<Option<D
             ));
         }
     };
-    match &version.digest {
-        None => match policy.spec.on_unresolved {
-            OnUnresolved::Wait => return Ok(None),
-            OnUnresolved::ShipTag => {}
-        },
-        Some(digest) => {
-            if let Some(found) = quarantine::get(session, digest).await? {
-                let detail = format!("{digest} is in quarantine: {}", found.reason);
-                return Ok(without(
-                    PlanDecision::Quarantined,
-                    Some(policy),
-                    Some(detail),
-                ));
-            }
-        }
+    if version.digest.is_none() && policy.spec.on_unresolved == OnUnresolved::Wait {
+        return Ok(None);
+    }
+    let (tag, digest) = (Some(version.tag.as_str()), version.digest.as_ref());
+    if let Some(detail) = banned(session, &version.repository, tag, digest).await? {
+        return Ok(without(
+            PlanDecision::Quarantined,
+            Some(policy),
+            Some(detail),
+        ));
     }
     let wanted = Wanted {
         repository: &version.repository,

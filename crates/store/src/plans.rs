@@ -140,6 +140,29 @@ pub async fn decide_version(
     Ok(())
 }
 
+/// What a tag named last, as far as is known: the best guess at what it ships where its registry does
+/// not tell.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn last_known_digest(
+    session: &mut Session,
+    repository: &Repository,
+    tag: &str,
+) -> Result<Option<Digest>> {
+    let row: Option<(String,)> = session
+        .sql(
+            "SELECT digest FROM image_versions WHERE repository = $1 AND tag = $2 \
+             AND digest IS NOT NULL ORDER BY seen_at DESC, id DESC LIMIT 1",
+        )
+        .bind(repository.to_string())
+        .bind(tag.to_owned())
+        .optional()
+        .await?;
+    row.map(|(text,)| parse("image_versions.digest", &text))
+        .transpose()
+}
+
 /// A rollout by hand that has not been made yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenTrigger {

@@ -184,6 +184,43 @@ async fn a_tag_that_turns_out_to_name_a_quarantined_digest_ships_no_further() {
     }
 }
 
+#[tokio::test]
+async fn a_bare_tag_whose_last_known_digest_is_in_quarantine_does_not_ship() {
+    for site in running().await {
+        app(&site, 0..2).await;
+        site.policy("bold", json!({"on_unresolved": "ship_tag"}))
+            .await;
+        let mut tx = site.test.store.begin().await.unwrap();
+        let app = "r.io/demo/app".parse().unwrap();
+        let bad = digest('e').parse().unwrap();
+        quarantine::add(&mut tx, &bad, &app, None, "it crashed", json!({}))
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let known = site
+            .push(&format!("r.io/demo/app:v2@{}", digest('e')))
+            .await;
+        assert_eq!(site.decision(known).await.0, "quarantined");
+        site.advance(1);
+        let bare = site.push("r.io/demo/app:v2").await;
+        site.sql("UPDATE image_versions SET resolve_attempts = 3")
+            .await;
+        let (decision, detail, _) = site.decision(bare).await;
+        assert_eq!(decision, "quarantined");
+        assert!(detail.contains("which the tag named last"), "{detail}");
+        let by_hand = trigger_with(
+            &site,
+            "r.io/demo/app:v2",
+            OnUnresolved::ShipTag,
+            Filters::default(),
+        )
+        .await;
+        site.sql("UPDATE image_triggers SET resolve_attempts = 3")
+            .await;
+        assert_eq!(settled(&site, by_hand).await.0, "quarantined");
+    }
+}
+
 pub(crate) async fn reasons(session: &mut Session, id: RolloutId) -> Vec<(String, String)> {
     session
         .sql(
