@@ -55,7 +55,7 @@ pub fn services_of(
 }
 
 /// The state with this tag and digest for every service the rollout moves; names stay as written.
-/// `None` where no service is moved; the same state where all of them are on the image already.
+/// `None` where no service is moved; the same state where all of them are on the image already, also under another tag.
 #[must_use]
 pub fn with_version(
     state: &TargetState,
@@ -71,6 +71,9 @@ pub fn with_version(
     let mut next = state.clone();
     for wanted in &moved {
         let image: ImageReference = wanted.image.parse().ok()?;
+        if is_there(&image, tag, digest) {
+            continue;
+        }
         set_image(
             &mut next,
             wanted.app_id,
@@ -110,12 +113,18 @@ pub fn moved(
         {
             continue;
         }
-        if image.tag() == tag && image.digest() == digest {
+        if is_there(&image, tag, digest) {
             found.there.push(text.clone());
         }
         found.moved.push(text.clone());
     }
     found
+}
+
+/// Whether an image of the repository is the shipped version already. The digest decides: under another
+/// tag it is the same image, and nothing is to be restarted for a name.
+fn is_there(image: &ImageReference, tag: Option<&str>, digest: Option<&Digest>) -> bool {
+    image.digest() == digest && (digest.is_some() || image.tag() == tag)
 }
 
 /// Gives one service this image. Returns whether the service is there.
@@ -193,9 +202,11 @@ mod tests {
         let digest: Digest = format!("sha256:{}", "b".repeat(64)).parse().unwrap();
         let there = format!("r:5000/demo/app:v2@{digest}");
         let pinned = format!("r:5000/demo/app@{digest}");
+        let latest = format!("r:5000/demo/app:vlatest@{digest}");
         let images = [
             "r:5000/demo/app:v1",
             "r:5000/demo/app:v2",
+            &latest,
             &there,
             &pinned,
             "r:5000/demo/app:beta",
@@ -208,8 +219,8 @@ mod tests {
         };
         let repository = "r:5000/demo/app".parse().unwrap();
         let found = moved(&images, &repository, &rule, Some("v2"), Some(&digest));
-        assert_eq!(found.moved, images[..4]);
-        assert_eq!(found.there, [there]);
+        assert_eq!(found.moved, images[..5]);
+        assert_eq!(found.there, [latest, there, pinned], "whatever their tag");
         for image in &images {
             let one = state(&[image]);
             let next = with_version(&one, &repository, &rule, Some("v2"), Some(&digest));

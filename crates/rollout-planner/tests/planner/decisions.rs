@@ -282,6 +282,25 @@ async fn devices_that_must_not_or_need_not_take_it_are_skipped() {
 }
 
 #[tokio::test]
+async fn the_same_digest_under_another_tag_is_not_shipped_again() {
+    for site in running().await {
+        let latest = format!("r.io/demo/app:latest@{}", digest('b'));
+        fleet::add(&site.test.store, "north", 0..3, &[&latest]).await;
+        app(&site, 3..5).await;
+        site.policy("apps", json!({"strategy": "auto"})).await;
+        let id = site
+            .rollout(&format!("r.io/demo/app:v2@{}", digest('b')))
+            .await;
+        site.reaches(id, RolloutStatus::InProgress, 1).await;
+        let mut read = site.test.store.read().await.unwrap();
+        let found = reasons(&mut read, id).await;
+        let on_it = found.iter().filter(|(_, why)| why == "already_on_image");
+        assert_eq!(on_it.count(), 3, "{found:?}");
+        assert_eq!(site.targets(&latest).await, [(1, 3)]);
+    }
+}
+
+#[tokio::test]
 async fn filters_by_tag_and_uuid_hold_together() {
     for site in running().await {
         app(&site, 0..6).await;
