@@ -105,13 +105,19 @@ pub(crate) async fn create(session: &mut Session, wanted: &Wanted<'_>) -> Result
         order: batches::coefficients(seed),
     };
     let preview = rollouts::preview(session, &scope, 0).await?;
-    if preview.eligible == 0 {
-        return Ok(Made::NoDevices(nobody(&preview)));
-    }
+    let made = (preview.eligible > 0).then_some(id);
+    // Also where nobody can take the new version: the old one is not wanted any more.
     let superseded = match wanted.origin {
-        Origin::Push { policy, .. } => supersede(session, wanted, policy, id).await?,
+        Origin::Push { policy, .. } => supersede(session, wanted, policy, made).await?,
         Origin::Trigger(_) => None,
     };
+    if made.is_none() {
+        let mut detail = nobody(&preview);
+        if let Some(old) = superseded {
+            detail.push_str(&format!("; rollout {old} of an older version was ended"));
+        }
+        return Ok(Made::NoDevices(detail));
+    }
     let bounds = batches::bounds(preview.eligible, &batches::sizes_of(&wanted.rule));
     let (policy, version, delivery, trigger) = match wanted.origin {
         Origin::Push {
@@ -163,14 +169,18 @@ pub(crate) async fn create(session: &mut Session, wanted: &Wanted<'_>) -> Result
     Ok(Made::Rollout(id))
 }
 
-/// Ends the rollout that this one takes the place of.
+/// Ends the rollout of an older version, whether or not there is one of the new version.
 async fn supersede(
     session: &mut Session,
     wanted: &Wanted<'_>,
     policy: PolicyId,
-    id: RolloutId,
+    by: Option<RolloutId>,
 ) -> Result<Option<RolloutId>> {
-    let detail = format!("{} came; its rollout is {id}", wanted.image());
+    let image = wanted.image();
+    let detail = match by {
+        Some(id) => format!("{image} came; its rollout is {id}"),
+        None => format!("{image} came; no device can take it"),
+    };
     let Some(old) = rollouts::supersede(session, policy, wanted.repository, &detail).await? else {
         return Ok(None);
     };
@@ -182,8 +192,8 @@ async fn supersede(
             old.digest.as_ref(),
         ))
         .data(json!({
-            "by": id,
-            "image": wanted.image(),
+            "by": by,
+            "image": image,
             "batch": old.current_batch,
             "batches": old.batch_count,
         }));

@@ -250,3 +250,28 @@ async fn a_newer_push_takes_the_place_of_a_running_rollout() {
         assert_eq!(at, 10);
     }
 }
+
+#[tokio::test]
+async fn a_newer_push_that_nobody_can_take_still_ends_the_older_rollout() {
+    for site in running().await {
+        let old_image = ten(&site).await;
+        site.policy("apps", json!({"batch_delay_seconds": 600}))
+            .await;
+        let old = site.rollout(&old_image).await;
+        site.reaches(old, RolloutStatus::InProgress, 1).await;
+        site.sql("UPDATE devices SET enabled = (1 = 0)").await;
+        let newer = site
+            .push(&format!("r.io/demo/app:v3@{}", digest('c')))
+            .await;
+        let (decision, detail, _) = site.decision(newer).await;
+        assert_eq!(decision, "no_devices");
+        assert!(detail.contains(&old.to_string()), "{detail}");
+        let ended = site.reaches(old, RolloutStatus::Superseded, 1).await;
+        let why = ended.status_detail.unwrap();
+        assert!(
+            why.contains("app:v3@") && why.contains("no device"),
+            "{why}"
+        );
+        assert_eq!(site.told(EventType::RolloutSuperseded).await, 1);
+    }
+}
