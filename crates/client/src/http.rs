@@ -37,11 +37,18 @@ impl Client {
         let address = url::Url::parse(base)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        if address.is_none() {
+        let Some(address) = address else {
             return Err(Error::Address(base.to_owned()));
-        }
-        let http = reqwest::Client::builder()
+        };
+        let mut http = reqwest::Client::builder()
             .connect_timeout(CONNECT)
+            // state-api redirects nowhere; what does is another program, which must not get the keys.
+            .redirect(reqwest::redirect::Policy::none());
+        if is_loopback(&address) {
+            // Nor must the proxy of the environment get what is for this machine.
+            http = http.no_proxy();
+        }
+        let http = http
             .user_agent(concat!("windlass/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(Error::Transport)?;
@@ -110,6 +117,15 @@ impl Client {
     }
 }
 
+fn is_loopback(address: &url::Url) -> bool {
+    match address.host() {
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}
+
 /// How long an answer may take to a request that asks to be held for `wait` seconds.
 pub(crate) fn answer_within(wait: u64) -> Duration {
     ANSWER + Duration::from_secs(wait)
@@ -149,5 +165,30 @@ fn unexpected(status: u16, body: &str) -> Error {
         status,
         // Enough to see who answered.
         body: body.chars().take(200).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_this_machine_are_known() {
+        let of = |text: &str| is_loopback(&text.parse().unwrap());
+        for here in [
+            "http://127.0.0.1:8080",
+            "http://127.1.2.3",
+            "http://[::1]:80",
+            "https://LOCALHOST",
+        ] {
+            assert!(of(here), "{here}");
+        }
+        for elsewhere in [
+            "http://10.0.0.1",
+            "http://localhost.example",
+            "http://[::2]",
+        ] {
+            assert!(!of(elsewhere), "{elsewhere}");
+        }
     }
 }

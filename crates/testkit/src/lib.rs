@@ -30,11 +30,19 @@ pub use registry::{Notify, Registry};
 pub use wait::{eventually, free_port};
 
 /// An HTTP client; the process's TLS provider is set where none is.
+///
+/// # Panics
+/// Where the system gives none.
 #[must_use]
 pub fn http() -> reqwest::Client {
     // A second provider is no error.
     rustls::crypto::ring::default_provider()
         .install_default()
         .ok();
-    reqwest::Client::new()
+    reqwest::Client::builder()
+        // Servers of a test are on this machine, and what they answer is looked at as it is.
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("a client")
 }
