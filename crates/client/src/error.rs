@@ -27,6 +27,9 @@ pub enum Error {
         /// The beginning of the body.
         body: String,
     },
+    /// The stream of events broke off.
+    #[error("the stream of events broke off")]
+    Broken,
     /// A request could not be written.
     #[error("the request cannot be written as JSON")]
     Encode(#[source] serde_json::Error),
@@ -38,9 +41,11 @@ impl Error {
     pub fn problem(&self) -> Option<&ProblemBody> {
         match self {
             Self::Problem { problem, .. } => Some(problem),
-            Self::Address(_) | Self::Transport(_) | Self::Unexpected { .. } | Self::Encode(_) => {
-                None
-            }
+            Self::Address(_)
+            | Self::Transport(_)
+            | Self::Unexpected { .. }
+            | Self::Broken
+            | Self::Encode(_) => None,
         }
     }
 
@@ -50,7 +55,7 @@ impl Error {
         match self {
             Self::Problem { problem, .. } => Some(problem.status),
             Self::Unexpected { status, .. } => Some(*status),
-            Self::Address(_) | Self::Transport(_) | Self::Encode(_) => None,
+            Self::Address(_) | Self::Transport(_) | Self::Broken | Self::Encode(_) => None,
         }
     }
 
@@ -58,7 +63,7 @@ impl Error {
     /// server's store was away.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Transport(_))
+        matches!(self, Self::Transport(_) | Self::Broken)
             || matches!(self.status(), Some(429 | 500 | 502 | 503 | 504))
     }
 }

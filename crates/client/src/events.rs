@@ -115,6 +115,31 @@ impl EventStream {
         }
     }
 
+    /// The next event of those that were in the log when the stream began; none after the last. Does
+    /// not connect again, so that an end is never taken for the end of the log.
+    ///
+    /// # Errors
+    /// [`Error::Broken`] where the stream breaks off before that.
+    pub async fn next_logged(&mut self) -> Result<Option<Event>> {
+        loop {
+            while let Some(message) = self.parser.take() {
+                self.place = message.id.or(self.place);
+                if message.is_place() {
+                    return Ok(None);
+                }
+                if message.event.is_some() {
+                    return Ok(message.event);
+                }
+            }
+            let body = self.body.as_mut().ok_or(Error::Broken)?;
+            match timeout(SILENCE, body.next()).await {
+                Ok(Some(Ok(bytes))) if self.parser.push(&bytes) => {}
+                Ok(Some(Err(error))) => return Err(Error::Transport(error)),
+                _ => return Err(Error::Broken),
+            }
+        }
+    }
+
     /// The place in the log up to which the stream has come; give it to [`Client::events`] to go on.
     #[must_use]
     pub const fn place(&self) -> Option<Cursor> {
@@ -157,6 +182,15 @@ impl std::fmt::Debug for EventStream {
 struct Message {
     id: Option<Cursor>,
     event: Option<Event>,
+    /// An event of a type that is newer than this program.
+    unknown: bool,
+}
+
+impl Message {
+    /// Whether it tells the place and nothing else.
+    const fn is_place(&self) -> bool {
+        self.event.is_none() && !self.unknown
+    }
 }
 
 /// Reads `text/event-stream` (WHATWG HTML, section 9.2.6) as far as state-api writes it.
@@ -196,18 +230,20 @@ impl Parser {
         if line.is_empty() {
             let id = self.id.take();
             let data = std::mem::take(&mut self.data);
-            let event = if data.is_empty() {
-                None
-            } else {
+            let mut message = Message {
+                id,
+                ..Message::default()
+            };
+            if !data.is_empty() {
                 match serde_json::from_str(&data) {
-                    Ok(event) => Some(event),
-                    // A type of event that is newer than this program: its place still counts.
-                    Err(_) if id.is_some() => None,
+                    Ok(event) => message.event = Some(event),
+                    // Its place still counts.
+                    Err(_) if id.is_some() => message.unknown = true,
                     Err(_) => return false,
                 }
-            };
-            if id.is_some() || event.is_some() {
-                self.ready.push_back(Message { id, event });
+            }
+            if id.is_some() || message.event.is_some() {
+                self.ready.push_back(message);
             }
             return true;
         }
@@ -282,6 +318,7 @@ mod tests {
         let message = parser.take().unwrap();
         assert_eq!(message.id, Some(Cursor { tx: 0, seq: 3 }));
         assert_eq!(message.event, None);
+        assert!(!message.is_place(), "the log goes on after it");
     }
 
     #[test]

@@ -169,3 +169,58 @@ async fn a_broken_stream_is_taken_up_after_the_last_event() {
     // A refusal that another try does not change ends it.
     assert_eq!(stream.next().await.unwrap_err().status(), Some(401));
 }
+
+#[tokio::test]
+async fn the_end_of_the_log_is_told_apart_from_a_stream_that_breaks_off() {
+    let server = MockServer::start().await;
+    let unknown = "id: 0-3\ndata: {\"type\": \"moon.landed\"}\n\n";
+    let whole = format!("retry: 1000\n\n{}{unknown}{}", event(2), event(4));
+    for (filter, body) in [
+        ("image.rollout_created", format!("{whole}id: 0-5\n\n")),
+        ("image.rollout_started", whole),
+    ] {
+        Mock::given(method("GET"))
+            .and(query_param("type", filter))
+            .respond_with(ResponseTemplate::new(200).set_body_raw(body, "text/event-stream"))
+            .mount(&server)
+            .await;
+    }
+    let client = Client::new(&server.uri(), None).unwrap();
+    for (filter, ends) in [
+        ("image.rollout_created", true),
+        ("image.rollout_started", false),
+    ] {
+        let filter = EventFilter {
+            types: vec![filter.parse().unwrap()],
+            ..EventFilter::default()
+        };
+        let mut stream = client
+            .events(filter, Some(Cursor::default()))
+            .await
+            .unwrap();
+        for seq in [2, 4] {
+            let event = stream.next_logged().await.unwrap().unwrap();
+            assert_eq!(event.id, Cursor { tx: 0, seq });
+        }
+        match stream.next_logged().await {
+            Ok(None) => assert!(ends),
+            Err(Error::Broken) => assert!(!ends),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_with_the_key() {
+    let elsewhere = MockServer::start().await;
+    let server = MockServer::start().await;
+    let answer = ResponseTemplate::new(307).insert_header("location", elsewhere.uri());
+    Mock::given(method("GET"))
+        .respond_with(answer)
+        .mount(&server)
+        .await;
+    let client = Client::new(&server.uri(), Some("k".to_owned())).unwrap();
+    let error = client.devices(&DeviceQuery::default()).await.unwrap_err();
+    assert_eq!(error.status(), Some(307));
+    assert!(elsewhere.received_requests().await.unwrap().is_empty());
+}

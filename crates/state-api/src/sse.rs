@@ -88,7 +88,8 @@ impl Filter {
 
 /// Live events, one JSON event in each `data`. Without a place it begins with what comes; with
 /// `Last-Event-ID` (or `after`) it goes on after that event, without holes and doubles. A message
-/// with an `id` and no `data` only tells the place.
+/// with an `id` and no `data` only tells the place: the first one comes when everything has been sent
+/// that was in the log at the time of the request.
 #[utoipa::path(tag = "events", params(
     Query,
     ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was received"),
@@ -114,15 +115,19 @@ pub(crate) async fn serve(
     };
     // Subscribed before the first reading, so that nothing falls between.
     let bell = app.deps.bus.subscribe();
+    let mut session = app.deps.store.read().await?;
     let cursor = match place {
         Some(cursor) => cursor,
-        None => log::head(&mut app.deps.store.read().await?).await?,
+        None => log::head(&mut session).await?,
     };
+    let newest = log::newest(&mut session).await?;
+    drop(session);
     let reader = Reader {
         app,
         bell,
         filter,
         cursor,
+        behind: Some(newest),
         wait: LOOK,
         greeted: false,
     };
@@ -143,6 +148,8 @@ struct Reader {
     bell: Doorbell,
     filter: Filter,
     cursor: Cursor,
+    /// The end of the log at the time of the request, until the stream has come there.
+    behind: Option<Cursor>,
     wait: Duration,
     greeted: bool,
 }
@@ -152,7 +159,7 @@ impl Reader {
     async fn next(&mut self) -> Option<String> {
         if !self.greeted {
             self.greeted = true;
-            return Some(format!("retry: 1000\n{}", place(self.cursor)));
+            return Some("retry: 1000\n\n".to_owned());
         }
         let beat = Instant::now() + HEARTBEAT;
         loop {
@@ -170,17 +177,24 @@ impl Reader {
             if let Some(last) = found.last() {
                 self.cursor = last.id;
                 self.wait = LOOK;
-                let text = written(found.iter().filter(|event| self.filter.takes(event)));
-                if !text.is_empty() {
-                    return Some(text);
-                }
-                // Nothing for this stream; there may be more.
-                if Instant::now() < beat {
-                    continue;
-                }
             }
-            if Instant::now() >= beat {
-                return Some(place(self.cursor));
+            let mut text = written(found.iter().filter(|event| self.filter.takes(event)));
+            if self.behind.is_some_and(|newest| newest <= self.cursor) {
+                self.behind = None;
+                text.push_str(&place(self.cursor));
+            }
+            if text.is_empty() && Instant::now() >= beat {
+                text = match self.behind {
+                    Some(_) => ": on the way\n\n".to_owned(),
+                    None => place(self.cursor),
+                };
+            }
+            if !text.is_empty() {
+                return Some(text);
+            }
+            if !found.is_empty() {
+                // Nothing for this stream; there may be more.
+                continue;
             }
             tokio::select! {
                 rung = timeout(self.wait, self.bell.next()) => {

@@ -233,6 +233,19 @@ pub async fn head(session: &mut Session) -> Result<Cursor> {
     Ok(last.map_or_else(Cursor::default, |(tx, seq)| Cursor { tx, seq }))
 }
 
+/// The place of the last committed event, settled or not: a reader that has come this far has seen
+/// all that was committed when this was asked.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn newest(session: &mut Session) -> Result<Cursor> {
+    let last: Option<(i64, i64)> = session
+        .sql("SELECT tx, seq FROM events ORDER BY tx DESC, seq DESC LIMIT 1")
+        .optional()
+        .await?;
+    Ok(last.map_or_else(Cursor::default, |(tx, seq)| Cursor { tx, seq }))
+}
+
 /// How old the oldest event is that readers may not see yet, in seconds; 0 where there is none.
 ///
 /// # Errors

@@ -5,13 +5,8 @@ use crate::exit::Failure;
 use crate::lookup;
 use crate::output::Out;
 use crate::times::{short_head, short_image, short_tail};
-use std::time::Duration;
-use tokio::time::timeout;
 use windlass_client::{Client, EventFilter};
 use windlass_types::event::{Cursor, Event};
-
-/// Without `--follow` the log has been read when nothing more comes for so long.
-const SILENCE: Duration = Duration::from_millis(1500);
 
 pub(crate) async fn run(client: &Client, given: Events, out: &mut Out) -> Result<(), Failure> {
     let rollout = match &given.rollout {
@@ -36,9 +31,9 @@ pub(crate) async fn run(client: &Client, given: Events, out: &mut Out) -> Result
         let event = if given.follow {
             stream.next().await?
         } else {
-            match timeout(SILENCE, stream.next()).await {
-                Ok(event) => event?,
-                Err(_) => return Ok(()),
+            match stream.next_logged().await? {
+                Some(event) => event,
+                None => return Ok(()),
             }
         };
         if out.is_json() {

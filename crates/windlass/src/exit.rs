@@ -65,7 +65,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let exit = match (&error, error.status()) {
             (Error::Address(_), _) => Exit::Usage,
-            (Error::Transport(_), _) | (_, Some(502..=504)) => Exit::Unreachable,
+            (Error::Transport(_) | Error::Broken, _) | (_, Some(502..=504)) => Exit::Unreachable,
             (_, Some(404)) => Exit::NotFound,
             (_, Some(400..=499)) => Exit::Refused,
             _ => Exit::Failed,
@@ -121,6 +121,7 @@ mod tests {
         };
         let codes = [401, 403, 404, 409, 412, 422, 429, 500, 502, 503].map(of);
         assert_eq!(codes, [4, 4, 3, 4, 4, 4, 4, 1, 5, 5]);
+        assert_eq!(Failure::from(Error::Broken).exit.code(), 5);
         assert_eq!(Failure::from(Error::Address("x".to_owned())).exit.code(), 2);
     }
 }

@@ -71,6 +71,65 @@ async fn a_stream_brings_what_comes_and_only_what_is_asked_for() {
     }
 }
 
+#[tokio::test]
+async fn a_stream_tells_when_it_has_sent_all_that_was_in_the_log() {
+    for api in apis().await {
+        let client = client(&api);
+        let mut places = Vec::new();
+        // More than are read at once.
+        for _ in 0..3 {
+            let mut tx = api.deps.store.begin().await.unwrap();
+            let group = (0..400).map(|_| NewEvent::new(EventType::StateChanged, "test"));
+            let group = events::append_all(&mut tx, group.collect()).await.unwrap();
+            api.deps.commit(tx).await.unwrap();
+            places.extend(group);
+        }
+        let nothing = EventFilter {
+            types: vec![EventType::RolloutPaused],
+            ..EventFilter::default()
+        };
+        for (filter, after, wanted) in [
+            (EventFilter::default(), Some(Cursor::default()), &*places),
+            (EventFilter::default(), Some(places[700]), &places[701..]),
+            (EventFilter::default(), None, &[]),
+            (nothing, Some(Cursor::default()), &[]),
+        ] {
+            let mut stream = client.events(filter, after).await.unwrap();
+            let mut seen = Vec::new();
+            while let Some(event) = timeout(PATIENCE, stream.next_logged())
+                .await
+                .unwrap()
+                .unwrap()
+            {
+                seen.push(event.id);
+            }
+            assert_eq!(seen, wanted);
+            assert_eq!(stream.place(), places.last().copied());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_committed_but_not_settled_is_waited_for() {
+    let api = start(windlass_testkit::postgres().await).await;
+    // An older transaction holds the next event back until it ends.
+    let mut older = api.deps.store.begin().await.unwrap();
+    let first = NewEvent::new(EventType::StateChanged, "test");
+    let first = events::append(&mut older, first).await.unwrap();
+    let second = append(&api, NewEvent::new(EventType::StateChanged, "test")).await;
+    let mut stream = client(&api)
+        .events(EventFilter::default(), Some(Cursor::default()))
+        .await
+        .unwrap();
+    let early = timeout(Duration::from_millis(200), stream.next_logged()).await;
+    assert!(early.is_err(), "{early:?}");
+    api.deps.commit(older).await.unwrap();
+    for wanted in [Some(first), Some(second), None] {
+        let event = timeout(PATIENCE, stream.next_logged()).await.unwrap();
+        assert_eq!(event.unwrap().map(|event| event.id), wanted);
+    }
+}
+
 /// Commits events one by one, each after a delay of its own between the append and the commit.
 async fn write(store: Store, writer: u64, events_each: u64) {
     for n in 0..events_each {

@@ -1,7 +1,11 @@
 use crate::harness::apis;
 use serde_json::json;
+use std::time::Duration;
 use windlass_store::events;
+use windlass_testkit::eventually;
 use windlass_types::event::{Cursor, EventType};
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn who_made_and_who_revoked_a_key_is_in_the_log_and_the_key_is_not() {
@@ -20,9 +24,15 @@ async fn who_made_and_who_revoked_a_key_is_in_the_log_and_the_key_is_not() {
             assert_eq!(revoked.status, 204, "{revoked:?}");
         }
         let mut session = api.deps.store.read().await.unwrap();
-        let log = events::after(&mut session, Cursor::default(), 100)
-            .await
-            .unwrap();
+        // Transactions of other tests on the same server may hold events back for a moment.
+        let mut log = Vec::new();
+        eventually("both events are settled", PATIENCE, async || {
+            log = events::after(&mut session, Cursor::default(), 100)
+                .await
+                .unwrap();
+            log.len() >= 2
+        })
+        .await;
         let kinds: Vec<_> = log.iter().map(|event| event.kind).collect();
         assert_eq!(
             kinds,
