@@ -4,6 +4,7 @@
 //! a stable window with the device seen after it, failure a definite sign, silence neither.
 
 mod evidence;
+mod presence;
 mod service;
 mod wanted;
 
@@ -19,6 +20,7 @@ use windlass_types::policy::HealthRule;
 use windlass_types::rollout::DeviceStatus;
 
 pub use evidence::Steps;
+pub use presence::Presence;
 pub use wanted::{Shipped, wanted_of};
 
 /// A service that a rollout moves on a device.
@@ -55,6 +57,8 @@ pub struct Facts<'a> {
     pub last_seen_at: Option<DateTime<Utc>>,
     /// The steps that were told already.
     pub steps: Steps,
+    /// How long it has been there, where it comes and goes.
+    pub presence: Presence,
 }
 
 /// Why a device stands where it does.
@@ -127,13 +131,18 @@ pub fn judge(facts: &Facts<'_>, rule: &HealthRule, now: DateTime<Utc>) -> Option
             Some(judge_in_flight(facts, rule, now))
         }
         DeviceStatus::Unreachable => {
-            // It is back: it goes on with the time it would have had.
+            // It is back: it goes on with what is left of its time, or one that comes and goes
+            // would never be judged and would hold up its batch for ever.
             let back = facts.seen()?;
             let silence = seconds(rule.unreachable_after_seconds);
             (back > facts.since && now - back < silence).then(|| {
                 let resumed = Facts {
                     status: DeviceStatus::Updating,
-                    deadline_at: now + seconds(rule.deadline_seconds),
+                    deadline_at: now + facts.presence.left(seconds(rule.deadline_seconds)),
+                    presence: Presence {
+                        back_at: Some(back),
+                        ..facts.presence
+                    },
                     ..facts.clone()
                 };
                 judge_in_flight(&resumed, rule, now)
@@ -226,6 +235,11 @@ fn judge_in_flight(facts: &Facts<'_>, rule: &HealthRule, now: DateTime<Utc>) -> 
         ..facts.steps_now()
     };
     let steps = facts.steps.and(reached);
+    let presence = if status == DeviceStatus::Unreachable {
+        facts.presence.ended(facts)
+    } else {
+        facts.presence
+    };
     let mut events = steps.since(facts.steps);
     events.extend_from_slice(match status {
         DeviceStatus::Completed => &[EventType::HealthCheckPassed, EventType::UpdateCompleted],
@@ -236,7 +250,7 @@ fn judge_in_flight(facts: &Facts<'_>, rule: &HealthRule, now: DateTime<Utc>) -> 
     Judgement {
         status,
         reason,
-        evidence: evidence::write(facts, &findings, status, reason, steps, now),
+        evidence: evidence::write(facts, &findings, (status, reason), steps, presence, now),
         check_at,
         deadline_at: facts.deadline_at,
         events,

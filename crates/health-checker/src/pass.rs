@@ -5,7 +5,7 @@ use crate::targets::Targets;
 use prometheus::{IntCounterVec, Opts, Registry};
 use serde_json::json;
 use std::collections::BTreeMap;
-use windlass_core::verdict::{Facts, Judgement, Steps, Wanted, judge};
+use windlass_core::verdict::{Facts, Judgement, Presence, Steps, Wanted, judge};
 use windlass_service::Deps;
 use windlass_service::work::Next;
 use windlass_store::verdicts::{self, InFlight, LastGood, Shipment, Verdict, Written};
@@ -167,6 +167,7 @@ async fn judge_all(tx: &mut Session, rows: Vec<InFlight>) -> Result<Vec<Judged>>
             observation: row.observation.as_ref(),
             last_seen_at: row.last_seen_at,
             steps: Steps::read(row.evidence.as_ref()),
+            presence: Presence::read(row.evidence.as_ref()),
         };
         let (written, events) = if wanted.is_empty() {
             (left_out(&row), Vec::new())

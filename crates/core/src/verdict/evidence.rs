@@ -1,7 +1,7 @@
 //! What a verdict rests on, written so that a person can read it; and the steps told so far.
 
 use super::service::Finding;
-use super::{Facts, Reason};
+use super::{Facts, Presence, Reason};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use windlass_types::event::EventType;
@@ -100,9 +100,9 @@ impl Facts<'_> {
 pub(super) fn write(
     facts: &Facts<'_>,
     findings: &[Finding],
-    status: DeviceStatus,
-    reason: Option<Reason>,
+    (status, reason): (DeviceStatus, Option<Reason>),
     steps: Steps,
+    presence: Presence,
     now: DateTime<Utc>,
 ) -> Value {
     let services: Vec<Value> = facts
@@ -152,6 +152,7 @@ pub(super) fn write(
         "version_received": facts.observation.and_then(|o| o.version_received),
         "services": services,
         "steps": steps,
+        "presence": presence.write(),
     })
 }
 

@@ -73,6 +73,7 @@ fn facts<'a>(
         observation,
         last_seen_at: seen.map(at),
         steps: Steps::default(),
+        presence: Presence::default(),
     }
 }
 
@@ -431,6 +432,53 @@ fn each_step_is_told_once_and_in_order() {
         (status, evidence) = (judged.status, Some(judged.evidence));
     }
     assert_eq!(status, DeviceStatus::Completed);
+}
+
+/// A device that takes its target, keeps the old image, and is there for so many seconds every hour:
+/// the visit in which it was judged for good, and how.
+fn visits(seconds: i64) -> Option<(i64, DeviceStatus, Option<Reason>)> {
+    let wanted = wanted();
+    let known = known(&[(1, 2, Some(("r:5000/demo/app:v1", "a", "running")))]);
+    let (mut status, mut evidence, mut deadline_at, mut since) =
+        (DeviceStatus::Scheduled, None, at(300), at(0));
+    for visit in 0..50 {
+        let start = visit * 3600;
+        let (mut now, end) = (start + 1, start + 1 + seconds);
+        while now < start + 3600 {
+            let facts = Facts {
+                since,
+                deadline_at,
+                steps: Steps::read(evidence.as_ref()),
+                presence: Presence::read(evidence.as_ref()),
+                ..facts(status, &wanted, Some(&known), Some(now.min(end)))
+            };
+            if let Some(judged) = judge(&facts, &rule(), at(now)) {
+                if !matches!(judged.status, DeviceStatus::Unreachable) && judged.check_at.is_none()
+                {
+                    return Some((visit, judged.status, judged.reason));
+                }
+                if judged.status != status {
+                    since = at(now);
+                }
+                (status, deadline_at) = (judged.status, judged.deadline_at);
+                evidence = Some(judged.evidence);
+            }
+            now += 5;
+        }
+    }
+    None
+}
+
+#[test]
+fn a_device_that_comes_and_goes_has_its_time_once_and_silence_is_no_part_of_it() {
+    let failed = |visit| Some((visit, DeviceStatus::Failed, Some(Reason::WrongImage)));
+    assert_eq!(visits(1000), failed(0), "it stays");
+    assert_eq!(
+        visits(100),
+        failed(2),
+        "three visits of 100 s make up 300 s"
+    );
+    assert_eq!(visits(0), None, "a glimpse an hour is hardly being there");
 }
 
 #[test]
