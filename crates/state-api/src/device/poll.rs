@@ -43,7 +43,7 @@ pub(crate) async fn answer_poll(
     let headers = request.headers();
     if !headers.contains_key(IF_NONE_MATCH) {
         let (version, body) = target(&app, device).await?;
-        return Ok(answer(&app, HttpResponse::Ok(), version)
+        return Ok(answer(&app, headers, HttpResponse::Ok(), version)
             .content_type("application/json")
             .body(body));
     }
@@ -57,12 +57,12 @@ pub(crate) async fn answer_poll(
                 version = authenticate(&app, device, &key).await?;
             }
             if matches(headers, version) {
-                return Ok(answer(&app, HttpResponse::NotModified(), version).finish());
+                return Ok(answer(&app, headers, HttpResponse::NotModified(), version).finish());
             }
         }
         let (stored, body) = target(&app, device).await?;
         if !matches(headers, stored) {
-            return Ok(answer(&app, HttpResponse::Ok(), stored)
+            return Ok(answer(&app, headers, HttpResponse::Ok(), stored)
                 .content_type("application/json")
                 .body(body));
         }
@@ -74,7 +74,7 @@ pub(crate) async fn answer_poll(
             .state(device)
             .is_none_or(|(known, _)| known != stored)
         {
-            return Ok(answer(&app, HttpResponse::NotModified(), version).finish());
+            return Ok(answer(&app, headers, HttpResponse::NotModified(), version).finish());
         }
     }
 }
@@ -112,10 +112,16 @@ async fn target(app: &App, device: DeviceId) -> Result<(i64, String), Problem> {
     Ok((version, body))
 }
 
-fn answer(app: &App, mut response: HttpResponseBuilder, version: i64) -> HttpResponseBuilder {
+fn answer(
+    app: &App,
+    headers: &HeaderMap,
+    mut response: HttpResponseBuilder,
+    version: i64,
+) -> HttpResponseBuilder {
     response.insert_header((ETAG, format!("\"{version}\"")));
     let seconds = app.config.poll_interval_seconds;
-    if seconds > 0 {
+    // One that asks to be held is to come back at once: a wait between would only keep news from it.
+    if seconds > 0 && wait_of(headers).is_zero() {
         response.insert_header(("x-poll-interval", seconds.to_string()));
         response.insert_header((RETRY_AFTER, seconds.to_string()));
     }
