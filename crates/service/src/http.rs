@@ -63,10 +63,16 @@ pub enum ServeError {
     /// The listener could not be used.
     #[error("the listener could not be used")]
     Listen(#[source] std::io::Error),
+    /// A background loop panicked: a fault of the program.
+    #[error("a background loop panicked")]
+    Loop(#[source] tokio::task::JoinError),
     /// A metric is wrong.
     #[error("the metrics could not be registered")]
     Metrics(#[source] prometheus::Error),
 }
+
+/// How long the runs of loops may take to end after the last request.
+const FINISH: Duration = Duration::from_secs(15);
 
 /// Runs these parts on one listener until shutdown: stops taking requests, lets those under way and
 /// every loop's run finish, and returns.
@@ -132,11 +138,28 @@ pub async fn serve(
         shutdown.cancelled().await;
         handle.stop(true).await;
     });
-    let served = server.await.map_err(ServeError::Listen);
+    let mut server = std::pin::pin!(server);
+    let mut broken = None;
+    let served = loop {
+        tokio::select! {
+            served = &mut server => break served.map_err(ServeError::Listen),
+            // A loop ends before shutdown only by a panic. A service without one of its loops looks
+            // well and does nothing, so it ends instead, and whoever runs it starts it again.
+            Some(Err(error)) = running.join_next(), if broken.is_none() => {
+                tracing::error!(%error, "a loop panicked; the service ends");
+                broken = Some(ServeError::Loop(error));
+                deps.shutdown.cancel();
+            }
+        }
+    };
     deps.shutdown.cancel();
-    while running.join_next().await.is_some() {}
+    let finish = async { while running.join_next().await.is_some() {} };
+    let patience = Duration::from_secs(http.shutdown_timeout_seconds) + FINISH;
+    if tokio::time::timeout(patience, finish).await.is_err() {
+        tracing::warn!("a loop's run did not end in time and is given up; the next start goes on");
+    }
     stopper.abort();
-    served
+    broken.map_or(served, Err)
 }
 
 fn json_errors() -> web::JsonConfig {
