@@ -9,7 +9,7 @@ use windlass_core::verdict::{Facts, Judgement, Presence, Steps, Wanted, judge};
 use windlass_service::Deps;
 use windlass_service::work::Next;
 use windlass_store::verdicts::{self, InFlight, LastGood, Shipment, Verdict, Written};
-use windlass_store::{Result, Session, events};
+use windlass_store::{Result, Session, events, rollouts};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::{DeviceId, RolloutId};
 use windlass_types::rollout::{DeviceStatus, SkipReason};
@@ -272,8 +272,13 @@ async fn write<'a>(tx: &mut Session, judged: &'a [Judged]) -> Result<Vec<&'a Jud
     good.dedup_by(|a, b| (a.device, a.app_id, a.service_id) == (b.device, b.app_id, b.service_id));
     verdicts::last_good(tx, &good).await?;
     for (rollout, (shipment, devices)) in failed {
-        if let Some(digest) = &shipment.digest {
-            verdicts::failed_images(tx, rollout, digest, &devices).await?;
+        // A bare tag that was shipped may have turned out to name a digest since.
+        let digest = match &shipment.digest {
+            Some(digest) => Some(digest.clone()),
+            None => rollouts::shipped_digest(tx, rollout).await?,
+        };
+        if let Some(digest) = digest {
+            verdicts::failed_images(tx, rollout, &digest, &devices).await?;
         }
     }
     events::append_all(tx, told).await?;

@@ -94,7 +94,8 @@ async fn stop(deps: &Deps, id: RolloutId) -> Result<()> {
     if running {
         told.push(event(EventType::RolloutPaused));
     }
-    if let Some(digest) = &rollout.digest {
+    // A bare tag that was shipped may have turned out to name a digest since.
+    if let Some(digest) = &rollouts::shipped_digest(&mut tx, id).await? {
         let failures = rollbacks::failed_sample(&mut tx, id, SAMPLE).await?;
         let evidence = json!({
             "rollout_id": id,

@@ -225,7 +225,7 @@ impl System {
             "image": format!("{}/demo/app", self.registry.host),
             "strategy": "staged",
             "batches": batches,
-            "batch_delay_seconds": 1,
+            "batch_delay_seconds": 4,
             "health": {"stable_window_seconds": 2, "deadline_seconds": 60},
             "failure": failure,
             "filters": {"fleets": ["north"]},
