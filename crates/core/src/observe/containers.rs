@@ -127,8 +127,11 @@ const PASSED_OVER: usize = 4;
 fn passed_over(chosen: &ReportedService, containers: &[ReportedService]) -> Vec<String> {
     let mut others: Vec<String> = containers
         .iter()
-        .filter(|other| *other != chosen && alive(other) == alive(chosen))
-        .map(|other| key_of(other).to_owned())
+        .filter(|other| alive(other) == alive(chosen))
+        .map(key_of)
+        // A container listed twice under two images was not passed over.
+        .filter(|key| *key != key_of(chosen))
+        .map(str::to_owned)
         .collect();
     others.sort();
     others.dedup();
