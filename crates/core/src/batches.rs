@@ -63,9 +63,11 @@ fn draw(parts: &[&[u8]], limit: i64) -> i64 {
 pub fn sizes_of(rule: &RolloutRule) -> Vec<BatchSize> {
     match rule.strategy {
         Strategy::Auto => vec![BatchSize::Percent(100)],
-        Strategy::Staged | Strategy::Canary | Strategy::Manual | Strategy::Scheduled => {
-            rule.batches.clone()
-        }
+        Strategy::Staged
+        | Strategy::Canary
+        | Strategy::Manual
+        | Strategy::Scheduled
+        | Strategy::Ab => rule.batches.clone(),
     }
 }
 

@@ -8,29 +8,18 @@ pub use wait::Wait;
 
 use crate::budget;
 use chrono::{DateTime, TimeDelta, Utc};
+use windlass_types::facts::RolloutFacts;
 use windlass_types::ids::CommandId;
 use windlass_types::policy::Strategy;
 use windlass_types::rollout::{
-    BatchProgress, Command, CommandKind, CommandOutcome, Rollout, RolloutStatus, StatusReason,
+    BatchProgress, CommandKind, CommandOutcome, Rollout, RolloutStatus, StatusReason,
 };
 
 /// Everything the next step depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
-    /// The rollout.
-    pub rollout: &'a Rollout,
-    /// How its batches stand.
-    pub batches: &'a [BatchProgress],
-    /// The verdicts that count against its failure budget, by batch.
-    pub counted: &'a [BatchProgress],
-    /// Whether the latest of these verdicts are failures, newest first.
-    pub latest_failed: &'a [bool],
-    /// Commands nobody has carried out yet, oldest first.
-    pub commands: &'a [Command],
-    /// Whether its digest is in quarantine.
-    pub quarantined: bool,
-    /// Until when the devices on their way are judged at the latest.
-    pub devices_until: Option<DateTime<Utc>>,
+    /// The rollout and all that is known of it.
+    pub facts: &'a RolloutFacts,
     /// The time.
     pub now: DateTime<Utc>,
 }
@@ -40,10 +29,19 @@ pub struct Input<'a> {
 pub enum Edge {
     /// A person approved it; it may begin.
     Approved,
-    /// The next batch is admitted.
+    /// The next batch is opened: its devices may be admitted.
     BatchStarted {
         /// The batch, from 1.
         batch: i64,
+    },
+    /// Devices of the open batch get their targets.
+    Admitted {
+        /// The batch, from 1.
+        batch: i64,
+        /// How many at most; fewer where a limit by tag holds some back.
+        at_most: i64,
+        /// Only devices of these time zones (none: those without one); all where not given.
+        time_zones: Option<Vec<Option<String>>>,
     },
     /// Every reachable device of the present batch is done.
     BatchCompleted {
@@ -106,7 +104,9 @@ impl Plan {
 #[must_use]
 pub const fn first_status(strategy: Strategy) -> RolloutStatus {
     match strategy {
-        Strategy::Auto | Strategy::Staged | Strategy::Canary => RolloutStatus::Pending,
+        Strategy::Auto | Strategy::Staged | Strategy::Canary | Strategy::Ab => {
+            RolloutStatus::Pending
+        }
         Strategy::Manual => RolloutStatus::AwaitingApproval,
         Strategy::Scheduled => RolloutStatus::Scheduled,
     }
@@ -117,13 +117,13 @@ pub const fn first_status(strategy: Strategy) -> RolloutStatus {
 pub fn plan(input: &Input<'_>) -> Plan {
     let mut work = Work {
         input,
-        rollout: input.rollout.clone(),
+        rollout: input.facts.rollout.clone(),
         edges: Vec::new(),
     };
     let mut settled = Vec::new();
-    for command in input.commands {
+    for command in &input.facts.commands {
         if let Some((outcome, detail, edge)) =
-            command::decide(command, &work.rollout, input.quarantined)
+            command::decide(command, &work.rollout, input.facts.quarantined)
         {
             settled.push(Settled {
                 command: command.id,
@@ -191,11 +191,11 @@ impl Work<'_> {
 
     /// What keeps a rollout that is not paused from admitting anybody.
     fn halted(&self) -> Option<Step> {
-        let commands = self.input.commands;
+        let commands = &self.input.facts.commands;
         if commands.iter().any(|c| c.kind == CommandKind::RollbackAll) {
             return Some(Step::Wait(Wait::Rollback));
         }
-        self.input.quarantined.then(|| {
+        self.input.facts.quarantined.then(|| {
             Step::Take(vec![Edge::Paused {
                 reason: StatusReason::Quarantined,
                 detail: format!(
@@ -229,7 +229,7 @@ impl Work<'_> {
                 batches: self.rollout.batch_count,
                 open,
                 total: progress.total,
-                until: self.input.devices_until.filter(|_| !started),
+                until: self.input.facts.devices_until.filter(|_| !started),
             }),
             None => {
                 let delay = i64::from(self.rollout.rule.batch_delay_seconds);
@@ -256,7 +256,14 @@ impl Work<'_> {
 
     fn start(&self, batch: i64) -> Step {
         debug_assert!(batch <= self.rollout.batch_count, "a batch beyond the last");
-        Step::Take(vec![Edge::BatchStarted { batch }])
+        Step::Take(vec![
+            Edge::BatchStarted { batch },
+            Edge::Admitted {
+                batch,
+                at_most: i64::MAX,
+                time_zones: None,
+            },
+        ])
     }
 
     /// How the batch admitted last stands.
@@ -264,6 +271,7 @@ impl Work<'_> {
         let batch = self.rollout.current_batch;
         let found = self
             .input
+            .facts
             .batches
             .iter()
             .find(|progress| progress.batch == batch);
@@ -276,8 +284,8 @@ impl Work<'_> {
         }
         let rule = &self.rollout.rule.failure;
         budget::exceeded(
-            self.input.counted,
-            self.input.latest_failed,
+            &self.input.facts.failures.batches,
+            &self.input.facts.failures.latest_failed,
             rule,
             batch_ended,
         )
@@ -289,7 +297,13 @@ impl Work<'_> {
     fn without_evidence(&self, last: bool) -> Option<Edge> {
         let admitted = self.rollout.current_batch;
         let (mut attempted, mut unreachable, mut skipped) = (0, 0, 0);
-        for progress in self.input.batches.iter().filter(|p| p.batch <= admitted) {
+        for progress in self
+            .input
+            .facts
+            .batches
+            .iter()
+            .filter(|p| p.batch <= admitted)
+        {
             attempted += progress.attempted;
             unreachable += progress.unreachable;
             skipped += progress.skipped;
@@ -314,6 +328,7 @@ fn apply(rollout: &mut Rollout, edge: &Edge, now: DateTime<Utc>) {
             rollout.next_batch_at = None;
             rollout.started_at = rollout.started_at.or(Some(now));
         }
+        Edge::Admitted { .. } => {}
         Edge::BatchCompleted { next_batch_at, .. } => rollout.next_batch_at = Some(*next_batch_at),
         Edge::Completed => end(rollout, RolloutStatus::Completed, now),
         Edge::Paused { reason, detail } => {

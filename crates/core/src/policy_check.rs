@@ -137,13 +137,14 @@ fn tag(fields: &mut Fields, rule: &TagRule) {
 fn rule(fields: &mut Fields, rule: &RolloutRule) {
     match rule.strategy {
         Strategy::Auto | Strategy::Staged => {}
-        Strategy::Canary | Strategy::Manual | Strategy::Scheduled => fields.not_offered(
-            "strategy",
-            format!(
-                "the strategy {} is not offered yet; auto and staged are",
-                rule.strategy
+        Strategy::Canary | Strategy::Manual | Strategy::Scheduled | Strategy::Ab => fields
+            .not_offered(
+                "strategy",
+                format!(
+                    "the strategy {} is not offered yet; auto and staged are",
+                    rule.strategy
+                ),
             ),
-        ),
     }
     batches(fields, &rule.batches);
     fields.range("batch_delay_seconds", rule.batch_delay_seconds, 0, MONTH);

@@ -151,6 +151,7 @@ pub fn judge(facts: &Facts<'_>, rule: &HealthRule, now: DateTime<Utc>) -> Option
         DeviceStatus::Pending
         | DeviceStatus::Completed
         | DeviceStatus::Failed
+        | DeviceStatus::Inconclusive
         | DeviceStatus::Skipped
         | DeviceStatus::RollingBack
         | DeviceStatus::RolledBack

@@ -57,6 +57,10 @@ async fn of_rollout(deps: &Deps, id: RolloutId) -> Result<()> {
                 | CommandKind::Resume
                 | CommandKind::Cancel
                 | CommandKind::Approve
+                | CommandKind::NextBatch
+                | CommandKind::Retry
+                | CommandKind::OverrideFreeze
+                | CommandKind::RollbackBatch
                 | CommandKind::RollbackDevice,
                 _,
             ) => continue,

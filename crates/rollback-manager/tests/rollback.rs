@@ -231,6 +231,7 @@ impl World {
             id,
             rollout: self.scenario.rollout,
             device,
+            batch: None,
             kind,
             actor: "operator:ann".to_owned(),
             reason: "it smells".to_owned(),

@@ -13,16 +13,14 @@ use windlass_types::image::ImageReference;
 use windlass_types::rollout::{BatchProgress, Rollout, SkipReason};
 use windlass_types::target::TargetState;
 
-/// Gives the devices of a batch their new targets. The rollout is locked and saved. Returns how many
-/// were admitted.
-pub(crate) async fn start(
+/// Tells that a batch is open. The rollout is locked and saved.
+pub(crate) async fn open(
     tx: &mut Session,
     rollout: &Rollout,
     batch: i64,
     batches: &[BatchProgress],
     image: &ImageReference,
-) -> Result<u64> {
-    let now = tx.now();
+) -> Result<()> {
     let event = |kind| {
         NewEvent::new(kind, NAME)
             .rollout(rollout.id, rollout.correlation_id)
@@ -47,7 +45,23 @@ pub(crate) async fn start(
         "devices": devices,
     })));
     events::append_all(tx, told).await?;
+    Ok(())
+}
 
+/// Gives the devices of an open batch their new targets. The rollout is locked and saved. Returns how
+/// many were admitted.
+pub(crate) async fn admit(
+    tx: &mut Session,
+    rollout: &Rollout,
+    batch: i64,
+    image: &ImageReference,
+) -> Result<u64> {
+    let now = tx.now();
+    let event = |kind| {
+        NewEvent::new(kind, NAME)
+            .rollout(rollout.id, rollout.correlation_id)
+            .subject(image)
+    };
     let left_out = event(EventType::DeviceSkipped).data(json!({"image": image, "batch": batch}));
     let (skipped, states) = rollouts::lock_batch(tx, rollout, batch, &left_out).await?;
     let bodies = targets::states(tx, &states).await?;

@@ -22,6 +22,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) tag_rule: TagRule,
     pub(crate) filters: &'a Filters,
     pub(crate) rule: RolloutRule,
+    pub(crate) priority: i32,
     pub(crate) origin: Origin,
     pub(crate) correlation: CorrelationId,
     /// Who wants it: a policy's name or an operator.
@@ -137,6 +138,7 @@ pub(crate) async fn create(session: &mut Session, wanted: &Wanted<'_>) -> Result
         status: plan::first_status(wanted.rule.strategy),
         rule: wanted.rule.clone(),
         tag_rule: wanted.tag_rule.clone(),
+        priority: wanted.priority,
         seed,
         bounds,
         correlation: wanted.correlation,

@@ -7,9 +7,10 @@ use std::time::Duration;
 use windlass_core::plan::{Edge, Input, Plan, plan};
 use windlass_service::Deps;
 use windlass_service::work::Next;
-use windlass_store::rollouts::{self, Facts};
+use windlass_store::rollouts;
 use windlass_store::{Error, Result, Session, commands, events};
 use windlass_types::event::{EventType, NewEvent};
+use windlass_types::facts::RolloutFacts;
 use windlass_types::ids::RolloutId;
 use windlass_types::image::ImageReference;
 use windlass_types::rollout::{BatchProgress, Command, CommandOutcome, Rollout, SkipReason};
@@ -49,15 +50,9 @@ pub(crate) async fn run(deps: &Deps, metrics: &Metrics) -> Result<Next> {
 }
 
 /// What the core makes of the facts now.
-fn planned(facts: &Facts, session: &Session) -> Plan {
+fn planned(facts: &RolloutFacts, session: &Session) -> Plan {
     plan(&Input {
-        rollout: &facts.rollout,
-        batches: &facts.batches,
-        counted: &facts.failures.batches,
-        latest_failed: &facts.failures.latest_failed,
-        commands: &facts.commands,
-        quarantined: facts.quarantined,
-        devices_until: facts.devices_until,
+        facts,
         now: session.now(),
     })
 }
@@ -117,7 +112,7 @@ async fn step(deps: &Deps, metrics: &Metrics, id: RolloutId) -> Result<bool> {
 }
 
 /// The commands that are applied, in the order of the edges they lead to.
-fn orders<'f>(facts: &'f Facts, plan: &Plan) -> Vec<&'f Command> {
+fn orders<'f>(facts: &'f RolloutFacts, plan: &Plan) -> Vec<&'f Command> {
     let applied = plan
         .settled
         .iter()
@@ -130,7 +125,7 @@ fn orders<'f>(facts: &'f Facts, plan: &Plan) -> Vec<&'f Command> {
 /// Does what a step means beside the rollout's own row. Returns how many devices were admitted.
 async fn carry_out<'f>(
     tx: &mut Session,
-    facts: &Facts,
+    facts: &RolloutFacts,
     after: &Rollout,
     edge: &Edge,
     orders: &mut impl Iterator<Item = &'f Command>,
@@ -153,8 +148,10 @@ async fn carry_out<'f>(
     };
     let told = match edge {
         Edge::BatchStarted { batch } => {
-            return batch::start(tx, after, *batch, &facts.batches, &image).await;
+            batch::open(tx, after, *batch, &facts.batches, &image).await?;
+            return Ok(0);
         }
+        Edge::Admitted { batch, .. } => return batch::admit(tx, after, *batch, &image).await,
         Edge::BatchCompleted {
             batch,
             next_batch_at,
@@ -205,6 +202,7 @@ const fn name(edge: &Edge) -> &'static str {
     match edge {
         Edge::Approved => "approved",
         Edge::BatchStarted { .. } => "batch_started",
+        Edge::Admitted { .. } => "admitted",
         Edge::BatchCompleted { .. } => "batch_completed",
         Edge::Completed => "completed",
         Edge::Paused { .. } => "paused",

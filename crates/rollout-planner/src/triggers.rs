@@ -48,6 +48,8 @@ async fn plan(deps: &Deps, metrics: &Metrics, id: TriggerId) -> Result<()> {
         tag_rule: TagRule::default(),
         filters: &trigger.filters,
         rule: trigger.rule.clone(),
+        // A person who orders it knows better than any policy.
+        priority: i32::MAX,
         origin: Origin::Trigger(id),
         correlation: trigger.correlation,
         by: trigger.actor.clone(),

@@ -142,6 +142,7 @@ async fn decide(session: &mut Session, version: &OpenVersion) -> Result<Option<D
         tag_rule: policy.spec.tag.clone(),
         filters: &policy.spec.filters,
         rule: policy.spec.rollout_rule(),
+        priority: policy.spec.priority,
         origin: Origin::Push {
             policy: policy.id,
             version: version.id,

@@ -12,13 +12,14 @@ use windlass_types::ids::{CommandId, DeviceId, RolloutId};
 use windlass_types::rollout::{Command, CommandKind, CommandOutcome};
 
 const COLUMNS: &str =
-    "id, rollout_id, device_uuid, kind, actor, reason, outcome, detail, created_at";
+    "id, rollout_id, device_uuid, batch, kind, actor, reason, outcome, detail, created_at";
 
 #[derive(sqlx::FromRow)]
 struct Row {
     id: Uuid,
     rollout_id: Uuid,
     device_uuid: Option<Uuid>,
+    batch: Option<i64>,
     kind: String,
     actor: String,
     reason: String,
@@ -34,6 +35,7 @@ impl TryFrom<Row> for Command {
             id: CommandId(row.id),
             rollout_id: RolloutId(row.rollout_id),
             device_uuid: row.device_uuid.map(DeviceId),
+            batch: row.batch,
             kind: parse("rollout_commands.kind", &row.kind)?,
             actor: row.actor,
             reason: row.reason,
@@ -51,8 +53,10 @@ pub struct NewCommand {
     pub id: CommandId,
     /// The rollout it is for.
     pub rollout: RolloutId,
-    /// The device it is for: given for `rollback_device` and for nothing else.
+    /// The device it is for: given for `rollback_device`, may be given for `retry`.
     pub device: Option<DeviceId>,
+    /// The batch it is for: given for `rollback_batch`, may be given for `approve`.
+    pub batch: Option<i64>,
     /// What is ordered.
     pub kind: CommandKind,
     /// Who orders it: `operator:<name>`.
@@ -76,12 +80,13 @@ pub async fn insert(session: &mut Session, command: &NewCommand) -> Result<Optio
     let now = session.now();
     session
         .sql(
-            "INSERT INTO rollout_commands (id, rollout_id, device_uuid, kind, actor, reason, \
-             created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO rollout_commands (id, rollout_id, device_uuid, batch, kind, actor, \
+             reason, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(command.id.0)
         .bind(command.rollout.0)
         .bind(command.device.map(|id| id.0))
+        .bind(command.batch)
         .bind(command.kind.as_str())
         .bind(command.actor.clone())
         .bind(command.reason.clone())
@@ -98,6 +103,7 @@ pub async fn insert(session: &mut Session, command: &NewCommand) -> Result<Optio
         id: command.id,
         rollout_id: command.rollout,
         device_uuid: command.device,
+        batch: command.batch,
         kind: command.kind,
         actor: command.actor.clone(),
         reason: command.reason.clone(),

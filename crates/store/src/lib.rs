@@ -19,6 +19,7 @@ pub mod deliveries;
 pub mod devices;
 mod error;
 pub mod events;
+pub mod freezes;
 pub mod images;
 pub mod logs;
 mod migrate;

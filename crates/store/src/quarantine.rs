@@ -42,7 +42,7 @@ impl TryFrom<Row> for QuarantinedDigest {
 /// Whatever the database says.
 pub async fn contains(session: &mut Session, digest: &Digest) -> Result<bool> {
     let found: Option<(String,)> = session
-        .sql("SELECT digest FROM quarantined_digests WHERE digest = $1")
+        .sql("SELECT digest FROM quarantined_digests WHERE digest = $1 AND tag_key = ''")
         .bind(digest.to_string())
         .optional()
         .await?;
@@ -78,7 +78,7 @@ pub async fn add(
     let added = session
         .sql(
             "INSERT INTO quarantined_digests (digest, repository, rollout_id, reason, evidence, \
-             created_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (digest) DO NOTHING",
+             created_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (digest, tag_key, tag_value) DO NOTHING",
         )
         .bind(digest.to_string())
         .bind(repository.to_string())
@@ -99,7 +99,7 @@ pub async fn get(session: &mut Session, digest: &Digest) -> Result<Option<Quaran
     let row: Option<Row> = session
         .sql(
             "SELECT digest, repository, rollout_id, reason, evidence, created_at \
-             FROM quarantined_digests WHERE digest = $1",
+             FROM quarantined_digests WHERE digest = $1 AND tag_key = ''",
         )
         .bind(digest.to_string())
         .optional()

@@ -4,15 +4,16 @@ mod admit;
 mod change;
 mod create;
 mod facts;
+mod gates;
 mod scope;
 
 pub use admit::{Admission, Admitted, Move, admit, lock_batch};
 pub use change::{restart_failure_count, save, skip_pending, supersede};
 pub use create::{NewRollout, create};
 pub use facts::{
-    Facts, FailureCount, active_by_status, facts, failure_count, moving, next_due, progress,
-    shipped_digest,
+    active_by_status, facts, failure_count, moving, next_due, progress, shipped_digest,
 };
+pub use gates::{admitted_lately, approvals, checks, waiting};
 pub use scope::{Preview, PreviewDevice, Scope, images_in_use, preview};
 
 use crate::db::Session;
@@ -27,7 +28,7 @@ use windlass_types::rollout::Rollout;
 
 /// The columns that [`Row`] reads.
 pub(crate) const COLUMNS: &str = "id, policy_id, delivery_id, repository, tag, digest, strategy, \
-     rule, filters, tag_rule, seed, status, status_reason, status_detail, current_batch, \
+     rule, filters, tag_rule, priority, freeze_override, seed, status, status_reason, status_detail, current_batch, \
      batch_count, next_batch_at, total_devices, version, correlation_id, created_at, started_at, \
      finished_at";
 
@@ -44,6 +45,8 @@ pub(crate) struct Row {
     rule: Json<RolloutRule>,
     filters: Json<Filters>,
     tag_rule: Json<TagRule>,
+    priority: i64,
+    freeze_override: Option<String>,
     seed: i64,
     status: String,
     status_reason: Option<String>,
@@ -77,6 +80,9 @@ impl TryFrom<Row> for Rollout {
             rule: row.rule.0,
             filters: row.filters.0,
             tag_rule: row.tag_rule.0,
+            // Written from an i32.
+            priority: i32::try_from(row.priority).unwrap_or(i32::MAX),
+            freeze_override: row.freeze_override,
             seed: row.seed,
             status: parse("image_rollouts.status", &row.status)?,
             status_reason: reason

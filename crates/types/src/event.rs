@@ -35,6 +35,12 @@ text_enum! {
         RolloutCancelled = "image.rollout_cancelled",
         /// A newer version ended a rollout.
         RolloutSuperseded = "image.rollout_superseded",
+        /// A rollout, or a batch of it, was approved.
+        RolloutApproved = "image.rollout_approved",
+        /// A check of a batch was decided.
+        RolloutCheckDecided = "image.rollout_check_decided",
+        /// A rollout goes on in spite of freezes.
+        FreezeOverridden = "image.freeze_overridden",
         /// A whole rollout is being taken back.
         RollbackStarted = "image.rollback_started",
         /// A whole rollout was taken back.
@@ -55,6 +61,18 @@ text_enum! {
         ImageUpdateScheduled = "device.image_update_scheduled",
         /// A rollout leaves a device out whose turn had come, or lets go of it; the data say why.
         DeviceSkipped = "device.skipped",
+        /// A device joined a rollout that was running.
+        DeviceJoined = "device.joined_rollout",
+        /// A device failed for a reason that is not the image's, and is tried again later.
+        RetryScheduled = "device.retry_scheduled",
+        /// A device's time is over without a yes or a no.
+        DeviceInconclusive = "device.inconclusive",
+        /// A device that failed good images again and again was set aside.
+        PenaltyBoxed = "device.penalty_boxed",
+        /// A device set aside takes part again.
+        PenaltyLifted = "device.penalty_lifted",
+        /// A device was deleted.
+        DeviceDeleted = "device.deleted",
         /// A device pulls the image.
         ImagePulling = "device.image_pulling",
         /// A device has pulled the image.
@@ -93,6 +111,10 @@ text_enum! {
         CommandGiven = "operator.command_given",
         /// A command was carried out or refused.
         CommandSettled = "operator.command_settled",
+        /// A freeze was made, or all rollouts were stopped.
+        FreezeCreated = "freeze.created",
+        /// A freeze was lifted.
+        FreezeLifted = "freeze.lifted",
     }
 }
 

@@ -59,6 +59,14 @@ uuid_id!(
     PolicyId
 );
 uuid_id!(
+    /// A freeze (UUIDv7).
+    FreezeId
+);
+uuid_id!(
+    /// A plan of a rollout, made by a dry run (UUIDv7).
+    PlanId
+);
+uuid_id!(
     /// A webhook delivery as stored (UUIDv7); not the sender's own delivery id.
     DeliveryId
 );

@@ -10,6 +10,8 @@ pub mod api;
 pub mod delivery;
 pub mod device;
 pub mod event;
+pub mod facts;
+pub mod freeze;
 pub mod ids;
 pub mod image;
 pub mod observation;

@@ -1,5 +1,17 @@
 //! Policies: which pushed images go to which devices, and how.
 
+mod check;
+mod failure;
+mod limits;
+mod stages;
+mod window;
+
+pub use check::{Check, CheckFrom, CheckKind, Comparison, Condition, HealthRule};
+pub use failure::{FailureAction, FailureRule, RetryRule};
+pub use limits::{Limits, Ramp};
+pub use stages::{AbDecision, AbRule, ApprovalRule, CanaryRule};
+pub use window::{Day, MaintenanceWindow};
+
 use crate::ids::{DeviceId, FleetId, PolicyId};
 use crate::text_enum::text_enum;
 use chrono::{DateTime, Utc};
@@ -20,6 +32,28 @@ text_enum! {
         Manual = "manual",
         /// Starts at a time, inside maintenance windows.
         Scheduled = "scheduled",
+        /// A share of the devices first, held beside the others and compared, then all or none.
+        Ab = "ab",
+    }
+}
+
+text_enum! {
+    /// How a device changes from the old container to the new one.
+    UpdateMethod {
+        /// Stop the old one, start the new one.
+        Recreate = "recreate",
+        /// Start the new one beside the old one, switch when its probes pass.
+        BlueGreen = "blue_green",
+    }
+}
+
+text_enum! {
+    /// What waits for a person's approval.
+    ApprovalBefore {
+        /// The rollout as a whole, before its first batch.
+        Rollout = "rollout",
+        /// Each batch.
+        EachBatch = "each_batch",
     }
 }
 
@@ -79,70 +113,6 @@ pub enum BatchSize {
     Count(u32),
 }
 
-/// When a device counts as healthy, failed or unreachable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct HealthRule {
-    /// How long the wanted image must run without a restart to count as healthy, in seconds.
-    #[schema(minimum = 0, maximum = 86400)]
-    pub stable_window_seconds: u32,
-    /// How long a reachable device may take until it is healthy, in seconds.
-    #[schema(minimum = 1, maximum = 604_800)]
-    pub deadline_seconds: u32,
-    /// How long a device may stay silent before it counts as unreachable, in seconds.
-    #[schema(minimum = 1, maximum = 604_800)]
-    pub unreachable_after_seconds: u32,
-    /// How many restarts of the updated container make a crash loop.
-    #[schema(minimum = 1, maximum = 1000)]
-    pub crash_loop_restarts: u32,
-    /// Checks beyond what devices report. None is offered yet.
-    pub checks: Vec<serde_json::Value>,
-}
-
-impl Default for HealthRule {
-    fn default() -> Self {
-        Self {
-            stable_window_seconds: 30,
-            deadline_seconds: 300,
-            unreachable_after_seconds: 180,
-            crash_loop_restarts: 3,
-            checks: Vec::new(),
-        }
-    }
-}
-
-/// When a rollout pauses by itself, and what happens to the devices that failed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct FailureRule {
-    /// The share of attempted devices (completed or failed) that may fail, 0 to 1.
-    #[schema(minimum = 0, maximum = 1)]
-    pub max_failure_rate: f64,
-    /// How many devices must have been attempted before the share counts inside a batch; at the end
-    /// of a batch it always counts.
-    #[schema(minimum = 1)]
-    pub min_sample: u32,
-    /// How many failures in a row pause the rollout; 0 turns this off.
-    pub max_consecutive_failures: u32,
-    /// Whether a failed device is put back on its own last good image.
-    pub auto_rollback: bool,
-    /// How long a device may take to get back, in seconds.
-    #[schema(minimum = 1, maximum = 604_800)]
-    pub rollback_timeout_seconds: u32,
-}
-
-impl Default for FailureRule {
-    fn default() -> Self {
-        Self {
-            max_failure_rate: 0.2,
-            min_sample: 5,
-            max_consecutive_failures: 3,
-            auto_rollback: true,
-            rollback_timeout_seconds: 600,
-        }
-    }
-}
-
 /// Which devices a policy is about: all conditions that are given must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -158,23 +128,6 @@ pub struct Filters {
     pub uuids: BTreeSet<DeviceId>,
 }
 
-/// A time of the week in which devices may be updated. Accepted, but not yet acted on: a policy
-/// that gives one is refused with a problem that says so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct MaintenanceWindow {
-    /// IANA time zone; without one the device's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub time_zone: Option<String>,
-    /// Days of the week, `mon` to `sun`; empty means every day.
-    #[serde(default)]
-    pub days: Vec<String>,
-    /// `HH:MM`.
-    pub start: String,
-    /// `HH:MM`; before `start` it means the next day.
-    pub end: String,
-}
-
 /// How a rollout runs: the part of a policy that a rollout takes with it when it is created.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -184,16 +137,45 @@ pub struct RolloutRule {
     /// The batches of a staged rollout; devices beyond the last one make one more.
     #[serde(default = "default_batches")]
     pub batches: Vec<BatchSize>,
+    /// A device tag: shares of the batches are then taken of each of its values apart (5 % of every
+    /// region), and devices without the tag are a value of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 128)]
+    pub batch_by: Option<String>,
     /// How long to wait between the end of a batch and the start of the next, in seconds.
     #[serde(default = "default_delay")]
     #[schema(maximum = 2_592_000)]
     pub batch_delay_seconds: u32,
+    /// The first batch of the strategy canary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryRule>,
+    /// The comparison of the strategy ab.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ab: Option<AbRule>,
+    /// What waits for a person's approval.
+    #[serde(default)]
+    pub approval: ApprovalRule,
+    /// When the strategy scheduled may begin; without it, in the next window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<DateTime<Utc>>,
+    /// When devices may be admitted; empty means always.
+    #[serde(default)]
+    pub maintenance_windows: Vec<MaintenanceWindow>,
+    /// How many devices may be on their way at once.
+    #[serde(default)]
+    pub limits: Limits,
+    /// How a device changes to the new container.
+    #[serde(default = "recreate")]
+    pub update_method: UpdateMethod,
     /// When a device counts as healthy.
     #[serde(default)]
     pub health: HealthRule,
     /// When the rollout pauses, and what happens to failed devices.
     #[serde(default)]
     pub failure: FailureRule,
+    /// Whether a device may get a tag whose version is lower than that of the one in its target.
+    #[serde(default)]
+    pub allow_downgrade: bool,
 }
 
 impl Default for RolloutRule {
@@ -201,10 +183,47 @@ impl Default for RolloutRule {
         Self {
             strategy: Strategy::Staged,
             batches: default_batches(),
+            batch_by: None,
             batch_delay_seconds: default_delay(),
+            canary: None,
+            ab: None,
+            approval: ApprovalRule::default(),
+            starts_at: None,
+            maintenance_windows: Vec::new(),
+            limits: Limits::default(),
+            update_method: UpdateMethod::Recreate,
             health: HealthRule::default(),
             failure: FailureRule::default(),
+            allow_downgrade: false,
         }
+    }
+}
+
+impl RolloutRule {
+    /// What waits for an approval: as the rule says, and the rollout as a whole for the strategy
+    /// manual where it says nothing.
+    #[must_use]
+    pub fn approval_before(&self) -> Option<ApprovalBefore> {
+        match (self.approval.before, self.strategy) {
+            (None, Strategy::Manual) => Some(ApprovalBefore::Rollout),
+            (before, _) => before,
+        }
+    }
+
+    /// The health rule of one batch: a canary's soak is its stable window, and its deadline is as
+    /// much later.
+    #[must_use]
+    pub fn health_of(&self, batch: i64) -> HealthRule {
+        let mut health = self.health.clone();
+        if let (Strategy::Canary, 1, Some(canary)) = (self.strategy, batch, &self.canary) {
+            let longer = canary
+                .soak_seconds
+                .saturating_sub(health.stable_window_seconds);
+            health.stable_window_seconds = health.stable_window_seconds.max(canary.soak_seconds);
+            health.deadline_seconds = health.deadline_seconds.saturating_add(longer);
+            health.checks.extend(canary.checks.iter().cloned());
+        }
+        health
     }
 }
 
@@ -216,6 +235,10 @@ pub fn default_batches() -> Vec<BatchSize> {
         BatchSize::Percent(50),
         BatchSize::Percent(100),
     ]
+}
+
+const fn recreate() -> UpdateMethod {
+    UpdateMethod::Recreate
 }
 
 const fn default_delay() -> u32 {
@@ -237,22 +260,48 @@ pub struct PolicySpec {
     pub tag: TagRule,
     /// How the rollout goes to its devices.
     pub strategy: Strategy,
-    /// The batches of a staged rollout.
+    /// The batches of a staged rollout; devices beyond the last one make one more.
     #[serde(default = "default_batches")]
     pub batches: Vec<BatchSize>,
-    /// Seconds between the end of a batch and the start of the next.
+    /// A device tag: shares of the batches are then taken of each of its values apart (5 % of every
+    /// region), and devices without the tag are a value of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 128)]
+    pub batch_by: Option<String>,
+    /// How long to wait between the end of a batch and the start of the next, in seconds.
     #[serde(default = "default_delay")]
     #[schema(maximum = 2_592_000)]
     pub batch_delay_seconds: u32,
+    /// The first batch of the strategy canary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryRule>,
+    /// The comparison of the strategy ab.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ab: Option<AbRule>,
+    /// What waits for a person's approval.
+    #[serde(default)]
+    pub approval: ApprovalRule,
+    /// When the strategy scheduled may begin; without it, in the next window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<DateTime<Utc>>,
+    /// When devices may be admitted; empty means always.
+    #[serde(default)]
+    pub maintenance_windows: Vec<MaintenanceWindow>,
+    /// How many devices may be on their way at once.
+    #[serde(default)]
+    pub limits: Limits,
+    /// How a device changes to the new container.
+    #[serde(default = "recreate")]
+    pub update_method: UpdateMethod,
     /// When a device counts as healthy.
     #[serde(default)]
     pub health: HealthRule,
     /// When the rollout pauses, and what happens to failed devices.
     #[serde(default)]
     pub failure: FailureRule,
-    /// When devices may be updated. Not offered yet: must be empty.
+    /// Whether a device may get a tag whose version is lower than that of the one in its target.
     #[serde(default)]
-    pub maintenance_windows: Vec<MaintenanceWindow>,
+    pub allow_downgrade: bool,
     /// Which devices.
     #[serde(default)]
     pub filters: Filters,
@@ -288,9 +337,18 @@ impl PolicySpec {
         RolloutRule {
             strategy: self.strategy,
             batches: self.batches.clone(),
+            batch_by: self.batch_by.clone(),
             batch_delay_seconds: self.batch_delay_seconds,
+            canary: self.canary.clone(),
+            ab: self.ab.clone(),
+            approval: self.approval,
+            starts_at: self.starts_at,
+            maintenance_windows: self.maintenance_windows.clone(),
+            limits: self.limits.clone(),
+            update_method: self.update_method,
             health: self.health.clone(),
             failure: self.failure.clone(),
+            allow_downgrade: self.allow_downgrade,
         }
     }
 }

@@ -64,6 +64,8 @@ text_enum! {
         Failed = "failed",
         /// Silent since it was admitted; neither for nor against the image.
         Unreachable = "unreachable",
+        /// Its time is over and its checks said neither yes nor no; neither for nor against the image.
+        Inconclusive = "inconclusive",
         /// Left out; see the reason.
         Skipped = "skipped",
         /// Its target names its last good image again.
@@ -105,6 +107,18 @@ text_enum! {
         TargetChanged = "target_changed",
         /// The rollout ended before its turn.
         RolloutEnded = "rollout_ended",
+        /// It no longer is among the devices the rollout is for: its fleet or tags changed.
+        OutOfScope = "out_of_scope",
+        /// It was deleted.
+        Deleted = "deleted",
+        /// Its target names a higher version, and the rollout may not go below that.
+        Downgrade = "downgrade",
+        /// It failed good images again and again and is set aside for a time.
+        PenaltyBox = "penalty_box",
+        /// A rollout of the same image with a higher priority has it.
+        HigherPriority = "higher_priority",
+        /// The digest is in quarantine for devices of its class.
+        Quarantined = "quarantined",
     }
 }
 
@@ -115,6 +129,14 @@ text_enum! {
         FailureRate = "failure_rate",
         /// Too many devices failed in a row.
         ConsecutiveFailures = "consecutive_failures",
+        /// More than the allowed share failed for reasons that are not the image's.
+        EnvironmentFailures = "environment_failures",
+        /// More than the allowed share went silent after they took up the image.
+        WentSilent = "went_silent",
+        /// A check of a batch failed.
+        CheckFailed = "check_failed",
+        /// A check, or a device's, said neither yes nor no: that is no pass.
+        Inconclusive = "inconclusive",
         /// No device answered, so nothing is known about the image.
         NoEvidence = "no_evidence",
         /// The digest is in quarantine.
@@ -135,8 +157,16 @@ text_enum! {
         Resume = "resume",
         /// End it; devices keep what they have.
         Cancel = "cancel",
-        /// Let a waiting rollout begin.
+        /// Let a rollout, or a batch of it, begin that waits for that.
         Approve = "approve",
+        /// Start the next batch now, without the rest of its delay.
+        NextBatch = "next_batch",
+        /// Admit devices again that failed, were inconclusive or were put back: one or all of them.
+        Retry = "retry",
+        /// Let this rollout go on in spite of freezes.
+        OverrideFreeze = "override_freeze",
+        /// Put every device of one batch back.
+        RollbackBatch = "rollback_batch",
         /// Put every device of the rollout back.
         RollbackAll = "rollback_all",
         /// Put one device back.
@@ -168,6 +198,9 @@ pub struct Command {
     /// The device it is for, where it is for one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_uuid: Option<DeviceId>,
+    /// The batch it is for, where it is for one, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<i64>,
     /// What is ordered.
     pub kind: CommandKind,
     /// Who ordered it.
@@ -206,6 +239,11 @@ pub struct Rollout {
     pub filters: Filters,
     /// Which services of the repository it moves: those whose present tag the rule takes.
     pub tag_rule: TagRule,
+    /// Of two rollouts of the same image over the same device the one with the higher priority has
+    /// it, and the newer one where they are equal. The policy's; the highest for rollouts by hand.
+    pub priority: i32,
+    /// Who let it go on in spite of freezes, and why.
+    pub freeze_override: Option<String>,
     /// What batch membership is drawn from; equal seeds give equal batches.
     pub seed: i64,
     /// Where it stands.
@@ -256,6 +294,8 @@ pub struct BatchProgress {
     /// See [`DeviceStatus`].
     pub unreachable: i64,
     /// See [`DeviceStatus`].
+    pub inconclusive: i64,
+    /// See [`DeviceStatus`].
     pub skipped: i64,
     /// See [`DeviceStatus`].
     pub rolling_back: i64,
@@ -267,6 +307,10 @@ pub struct BatchProgress {
     pub attempted: i64,
     /// Those of them judged failed.
     pub attempted_failed: i64,
+    /// Devices that failed for reasons that are not the image's, not counted as attempted.
+    pub environment_failed: i64,
+    /// Unreachable devices that had taken up the image before they went silent.
+    pub went_silent: i64,
 }
 
 impl BatchProgress {
@@ -281,6 +325,7 @@ impl BatchProgress {
             DeviceStatus::Completed => &mut self.completed,
             DeviceStatus::Failed => &mut self.failed,
             DeviceStatus::Unreachable => &mut self.unreachable,
+            DeviceStatus::Inconclusive => &mut self.inconclusive,
             DeviceStatus::Skipped => &mut self.skipped,
             DeviceStatus::RollingBack => &mut self.rolling_back,
             DeviceStatus::RolledBack => &mut self.rolled_back,
@@ -333,6 +378,12 @@ pub struct RolloutDevice {
     pub rollback_version: Option<i64>,
     /// What the verdict rests on.
     pub evidence: Option<serde_json::Value>,
+    /// How often it was admitted again after a failure that was not the image's.
+    #[serde(default)]
+    pub retries: i64,
+    /// When it may be admitted again.
+    #[serde(default)]
+    pub retry_at: Option<DateTime<Utc>>,
     /// When it was admitted.
     pub admitted_at: Option<DateTime<Utc>>,
     /// Until when it must be healthy or back.
@@ -341,4 +392,51 @@ pub struct RolloutDevice {
     pub judged_at: Option<DateTime<Utc>>,
     /// When it was last moved.
     pub updated_at: DateTime<Utc>,
+}
+
+text_enum! {
+    /// What became of a check.
+    CheckStatus {
+        /// Not decided yet.
+        Pending = "pending",
+        /// Passed.
+        Passed = "passed",
+        /// Failed: as many tries in a row as it takes.
+        Failed = "failed",
+        /// Its time is over without a yes or a no, or it cannot be run at all.
+        Inconclusive = "inconclusive",
+    }
+}
+
+/// A check of a batch as a whole: between the batch's end and the next batch's start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct GateCheck {
+    /// The batch, from 1.
+    pub batch: i64,
+    /// Its place in the list of the batch's gate checks, from 0.
+    pub position: i64,
+    /// Its name.
+    pub name: String,
+    /// What became of it.
+    pub status: CheckStatus,
+    /// What that rests on.
+    #[schema(value_type = Object)]
+    pub evidence: serde_json::Value,
+    /// When it was tried last.
+    pub checked_at: Option<DateTime<Utc>>,
+    /// Until when it must have passed.
+    pub deadline_at: DateTime<Utc>,
+}
+
+/// An approval of a rollout (as a whole: batch 1) or of one batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Approval {
+    /// The batch that may begin by it, from 1.
+    pub batch: i64,
+    /// Who approved.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub approved_at: DateTime<Utc>,
 }

@@ -15,7 +15,12 @@ pub(super) fn decide(command: &Command, rollout: &Rollout, quarantined: bool) ->
         CommandKind::Resume => resume(rollout, quarantined),
         CommandKind::Cancel => cancel(command, rollout),
         CommandKind::Approve => approve(rollout),
-        CommandKind::RollbackAll | CommandKind::RollbackDevice => return None,
+        CommandKind::NextBatch | CommandKind::Retry | CommandKind::OverrideFreeze => {
+            refused("this command is not offered yet")
+        }
+        CommandKind::RollbackAll | CommandKind::RollbackBatch | CommandKind::RollbackDevice => {
+            return None;
+        }
     })
 }
 

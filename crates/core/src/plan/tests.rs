@@ -6,8 +6,10 @@ mod table;
 use super::*;
 use serde_json::json;
 use uuid::Uuid;
+use windlass_types::facts::{FailureCount, Waiting};
 use windlass_types::ids::{CorrelationId, RolloutId};
 use windlass_types::policy::{Filters, RolloutRule, TagRule};
+use windlass_types::rollout::Command;
 
 fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(1_000_000 + seconds)
@@ -29,6 +31,8 @@ fn rollout(status: RolloutStatus, current_batch: i64) -> Rollout {
         },
         filters: Filters::default(),
         tag_rule: TagRule::default(),
+        priority: 0,
+        freeze_override: None,
         seed: 1,
         status,
         status_reason: None,
@@ -107,20 +111,28 @@ impl Case {
     }
 
     fn plan(&self) -> Plan {
-        let counted: &[_] = if self.forgiven { &[] } else { &self.batches };
-        let latest: &[_] = if self.forgiven {
-            &[]
+        let failures = if self.forgiven {
+            FailureCount::default()
         } else {
-            &self.latest_failed
+            FailureCount {
+                batches: self.batches.clone(),
+                latest_failed: self.latest_failed.clone(),
+            }
         };
         plan(&Input {
-            rollout: &self.rollout,
-            batches: &self.batches,
-            counted,
-            latest_failed: latest,
-            commands: &self.commands,
-            quarantined: self.quarantined,
-            devices_until: Some(at(300)),
+            facts: &RolloutFacts {
+                rollout: self.rollout.clone(),
+                batches: self.batches.clone(),
+                failures,
+                commands: self.commands.clone(),
+                quarantined: self.quarantined,
+                devices_until: Some(at(300)),
+                freezes: Vec::new(),
+                approvals: Vec::new(),
+                checks: Vec::new(),
+                waiting: Waiting::default(),
+                admitted_lately: Vec::new(),
+            },
             now: self.now,
         })
     }

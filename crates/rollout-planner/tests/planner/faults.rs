@@ -107,6 +107,7 @@ async fn a_pause_that_commits_while_a_batch_is_due_holds() {
             id: CommandId(uuid::Uuid::now_v7()),
             rollout: id,
             device: None,
+            batch: None,
             kind: CommandKind::Pause,
             actor: "operator:ann".to_owned(),
             reason: "stop".to_owned(),

@@ -201,6 +201,7 @@ impl Site {
             id: CommandId(Uuid::now_v7()),
             rollout: id,
             device: None,
+            batch: None,
             kind,
             actor: "operator:ann".to_owned(),
             reason: "to see".to_owned(),

@@ -47,6 +47,7 @@ async fn give(
         id: CommandId(uuid::Uuid::now_v7()),
         rollout,
         device,
+        batch: None,
         kind,
         actor: operator.actor(),
         reason: reason_of(reason)?,

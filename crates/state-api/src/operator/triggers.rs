@@ -36,12 +36,22 @@ fn checked(request: &TriggerRequest) -> Result<(ImageReference, RolloutRule), Pr
     let usual = RolloutRule::default();
     let rule = RolloutRule {
         strategy: request.strategy.unwrap_or(usual.strategy),
-        batches: request.batches.clone().unwrap_or(usual.batches),
+        batches: request
+            .batches
+            .clone()
+            .unwrap_or_else(|| usual.batches.clone()),
         batch_delay_seconds: request
             .batch_delay_seconds
             .unwrap_or(usual.batch_delay_seconds),
-        health: request.health.clone().unwrap_or(usual.health),
-        failure: request.failure.clone().unwrap_or(usual.failure),
+        health: request
+            .health
+            .clone()
+            .unwrap_or_else(|| usual.health.clone()),
+        failure: request
+            .failure
+            .clone()
+            .unwrap_or_else(|| usual.failure.clone()),
+        ..usual
     };
     let (by_rule, by_filters) = (check_rule(&rule), check_filters(&request.filters));
     refuse(Checked {

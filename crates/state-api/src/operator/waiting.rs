@@ -13,16 +13,7 @@ pub(super) async fn fill(session: &mut Session, mut view: RolloutView) -> Result
     let Some(facts) = rollouts::facts(session, view.rollout.id).await? else {
         return Ok(view);
     };
-    let plan = plan::plan(&Input {
-        rollout: &facts.rollout,
-        batches: &facts.batches,
-        counted: &facts.failures.batches,
-        latest_failed: &facts.failures.latest_failed,
-        commands: &facts.commands,
-        quarantined: facts.quarantined,
-        devices_until: facts.devices_until,
-        now,
-    });
+    let plan = plan::plan(&Input { facts: &facts, now });
     view.waiting_for = if plan.is_idle() {
         plan.waits_for.map(|wait| wait.to_string())
     } else {

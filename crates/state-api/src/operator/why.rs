@@ -144,6 +144,9 @@ fn sentence(place: &Place, view: &RolloutView) -> String {
         DeviceStatus::Unreachable => {
             "has been silent since it was admitted; it gets the image when it is back".to_owned()
         }
+        DeviceStatus::Inconclusive => {
+            format!("could not be judged: its checks said neither yes nor no{because}")
+        }
         DeviceStatus::Skipped => format!("was left out{because}"),
         DeviceStatus::RollingBack => format!(
             "is being put back on {}{until}",

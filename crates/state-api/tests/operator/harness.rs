@@ -188,6 +188,7 @@ impl Api {
             },
             rule: RolloutRule::default(),
             tag_rule: TagRule::default(),
+            priority: 0,
             seed: 0,
             status: RolloutStatus::Pending,
             bounds: vec![1_000_000],

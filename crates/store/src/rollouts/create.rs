@@ -33,6 +33,8 @@ pub struct NewRollout {
     pub rule: RolloutRule,
     /// Which services of the repository it moves.
     pub tag_rule: TagRule,
+    /// Who has a device that two rollouts of the image want: the higher one.
+    pub priority: i32,
     /// What its order was drawn from.
     pub seed: i64,
     /// Where it stands first.
@@ -59,10 +61,10 @@ pub async fn create(session: &mut Session, rollout: &NewRollout) -> Result<i64> 
     session
         .sql(
             "INSERT INTO image_rollouts (id, policy_id, delivery_id, image_version_id, trigger_id, \
-             repository, tag, digest, strategy, rule, filters, tag_rule, seed, status, batch_count, \
+             repository, tag, digest, strategy, rule, filters, tag_rule, priority, seed, status, batch_count, \
              total_devices, correlation_id, created_by, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, $16, $17, \
-             $18)",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 0, $17, \
+             $18, $19)",
         )
         .bind(rollout.id.0)
         .bind(rollout.policy.map(|id| id.0))
@@ -76,6 +78,7 @@ pub async fn create(session: &mut Session, rollout: &NewRollout) -> Result<i64> 
         .bind(Json(rollout.rule.clone()))
         .bind(Json(rollout.scope.filters.clone()))
         .bind(Json(rollout.tag_rule.clone()))
+        .bind(i64::from(rollout.priority))
         .bind(rollout.seed)
         .bind(rollout.status.as_str())
         .bind(batches)

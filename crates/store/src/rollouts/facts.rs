@@ -1,41 +1,16 @@
 //! What a decision about a rollout rests on.
 
+use super::gates;
 use crate::db::Session;
 use crate::error::{Result, parse};
-use crate::{commands, quarantine};
+use crate::{commands, freezes, quarantine};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use uuid::Uuid;
+use windlass_types::facts::{FailureCount, RolloutFacts};
 use windlass_types::ids::RolloutId;
 use windlass_types::image::Digest;
-use windlass_types::rollout::{BatchProgress, Command, DeviceStatus, Rollout, RolloutStatus};
-
-/// Everything the next step of a rollout depends on.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Facts {
-    /// The rollout.
-    pub rollout: Rollout,
-    /// Its batches, first to last.
-    pub batches: Vec<BatchProgress>,
-    /// What counts against its failure budget.
-    pub failures: FailureCount,
-    /// Commands nobody has carried out yet, oldest first.
-    pub commands: Vec<Command>,
-    /// Whether its digest is in quarantine.
-    pub quarantined: bool,
-    /// Until when the devices on their way are judged at the latest.
-    pub devices_until: Option<DateTime<Utc>>,
-}
-
-/// The verdicts that count against a rollout's failure budget: all of them, or those since a person
-/// last resumed it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FailureCount {
-    /// Attempted devices by batch; only `batch`, `attempted` and `attempted_failed` are set.
-    pub batches: Vec<BatchProgress>,
-    /// Whether the latest verdicts are failures, newest first: as many as the rule needs.
-    pub latest_failed: Vec<bool>,
-}
+use windlass_types::rollout::{BatchProgress, DeviceStatus, RolloutStatus};
 
 /// Rollouts that may have something to do now, oldest first, and nothing else: those with a command
 /// to be carried out, those to be begun, and running ones whose next batch is due, whose present
@@ -51,7 +26,7 @@ pub async fn moving(session: &mut Session) -> Result<Vec<RolloutId>> {
             "SELECT r.id FROM image_rollouts r WHERE r.finished_at IS NULL AND (\
                r.status = 'pending' \
                OR (r.status = 'in_progress' AND (\
-                 EXISTS (SELECT 1 FROM quarantined_digests q WHERE q.digest = COALESCE(r.digest, r.known_digest)) \
+                 EXISTS (SELECT 1 FROM quarantined_digests q WHERE q.tag_key = '' AND q.digest = COALESCE(r.digest, r.known_digest)) \
                  OR r.next_batch_at <= $1 \
                  OR (r.next_batch_at IS NULL AND NOT EXISTS (\
                    SELECT 1 FROM device_rollout_status d \
@@ -106,7 +81,7 @@ pub async fn active_by_status(session: &mut Session) -> Result<Vec<(RolloutStatu
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn facts(session: &mut Session, id: RolloutId) -> Result<Option<Facts>> {
+pub async fn facts(session: &mut Session, id: RolloutId) -> Result<Option<RolloutFacts>> {
     let Some(rollout) = super::get(session, id).await? else {
         return Ok(None);
     };
@@ -123,8 +98,14 @@ pub async fn facts(session: &mut Session, id: RolloutId) -> Result<Option<Facts>
         .bind(rollout.current_batch)
         .one()
         .await?;
-    Ok(Some(Facts {
-        batches: progress(session, id).await?,
+    let batches = progress(session, id).await?;
+    Ok(Some(RolloutFacts {
+        freezes: freezes::open(session).await?,
+        approvals: gates::approvals(session, id).await?,
+        checks: gates::checks(session, id, rollout.current_batch).await?,
+        waiting: gates::waiting(session, &rollout, &batches).await?,
+        admitted_lately: gates::admitted_lately(session, id).await?,
+        batches,
         failures: failure_count(session, &rollout).await?,
         commands: commands::pending(session, id).await?,
         quarantined,
@@ -189,7 +170,10 @@ fn count(batch: &mut BatchProgress, verdict: Option<&str>, devices: i64) {
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn failure_count(session: &mut Session, rollout: &Rollout) -> Result<FailureCount> {
+pub async fn failure_count(
+    session: &mut Session,
+    rollout: &windlass_types::rollout::Rollout,
+) -> Result<FailureCount> {
     let from: Option<(Option<DateTime<Utc>>,)> = session
         .sql("SELECT failures_from FROM image_rollouts WHERE id = $1")
         .bind(rollout.id.0)

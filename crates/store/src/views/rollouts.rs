@@ -139,6 +139,8 @@ struct DeviceRow {
     deadline_at: Option<DateTime<Utc>>,
     judged_at: Option<DateTime<Utc>>,
     updated_at: DateTime<Utc>,
+    retries: i64,
+    retry_at: Option<DateTime<Utc>>,
 }
 
 /// Up to `limit` devices of a rollout after this one, by uuid. Of a device with several services on
@@ -163,8 +165,8 @@ pub async fn rollout_devices(
         "SELECT d.device_uuid, d.batch, d.status, d.reason, \
          (SELECT s.image FROM target_services s WHERE s.state_id = d.old_state_id \
           AND s.repository = $1 ORDER BY s.app_id, s.service_id LIMIT 1) AS old_image, \
-         d.target_version, d.rollback_image, d.rollback_version, d.evidence, d.admitted_at, \
-         d.deadline_at, d.judged_at, d.updated_at \
+         d.target_version, d.rollback_image, d.rollback_version, d.evidence, d.retries, d.retry_at, \
+         d.admitted_at, d.deadline_at, d.judged_at, d.updated_at \
          FROM device_rollout_status d WHERE d.rollout_id = $2 AND d.device_uuid > $3{only} \
          ORDER BY d.device_uuid LIMIT $4"
     );
@@ -191,6 +193,8 @@ pub async fn rollout_devices(
                 rollback_image: row.rollback_image,
                 rollback_version: row.rollback_version,
                 evidence: row.evidence.map(|json| json.0),
+                retries: row.retries,
+                retry_at: row.retry_at,
                 admitted_at: row.admitted_at,
                 deadline_at: row.deadline_at,
                 judged_at: row.judged_at,

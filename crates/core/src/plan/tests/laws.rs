@@ -84,7 +84,7 @@ proptest! {
         let plan = case.plan();
         let started: Vec<_> = plan.edges.iter().filter_map(|edge| match edge {
             Edge::BatchStarted { batch } => Some(*batch),
-            Edge::Approved | Edge::BatchCompleted { .. } | Edge::Completed | Edge::Paused { .. }
+            Edge::Approved | Edge::Admitted { .. } | Edge::BatchCompleted { .. } | Edge::Completed | Edge::Paused { .. }
             | Edge::Resumed | Edge::Cancelled { .. } => None,
         }).collect();
         prop_assert!(started.len() <= 1, "one batch at a time");
@@ -134,7 +134,7 @@ proptest! {
     fn each_command_of_the_planner_is_settled_once(case in any_case()) {
         let plan = case.plan();
         let own: Vec<_> = case.commands.iter()
-            .filter(|c| !matches!(c.kind, CommandKind::RollbackAll | CommandKind::RollbackDevice))
+            .filter(|c| !matches!(c.kind, CommandKind::RollbackAll | CommandKind::RollbackBatch | CommandKind::RollbackDevice))
             .map(|c| c.id).collect();
         let settled: Vec<_> = plan.settled.iter().map(|settled| settled.command).collect();
         prop_assert_eq!(settled, own);

@@ -6,9 +6,12 @@ fn told(case: &Case) -> (Vec<String>, String) {
     let edges = plan
         .edges
         .iter()
+        // It goes with the start of its batch.
+        .filter(|edge| !matches!(edge, Edge::Admitted { .. }))
         .map(|edge| match edge {
             Edge::Approved => "approved".to_owned(),
             Edge::BatchStarted { batch } => format!("start {batch}"),
+            Edge::Admitted { .. } => String::new(),
             Edge::BatchCompleted {
                 batch,
                 next_batch_at,

@@ -1,0 +1,145 @@
+//! What stands between a batch and its admission: approvals, checks, the devices that wait, and how
+//! many were admitted lately.
+
+use crate::db::Session;
+use crate::error::{Result, parse};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+use sqlx::types::Json;
+use windlass_types::facts::{Slice, Waiting, ZoneWaiting};
+use windlass_types::ids::RolloutId;
+use windlass_types::rollout::{Approval, BatchProgress, GateCheck, Rollout};
+
+/// Who approved which batch of a rollout, in the order of batches and times.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn approvals(session: &mut Session, id: RolloutId) -> Result<Vec<Approval>> {
+    let rows: Vec<(i64, String, String, DateTime<Utc>)> = session
+        .sql(
+            "SELECT batch, actor, reason, approved_at FROM rollout_approvals \
+             WHERE rollout_id = $1 ORDER BY batch, approved_at, actor",
+        )
+        .bind(id.0)
+        .all()
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(batch, actor, reason, approved_at)| Approval {
+            batch,
+            actor,
+            reason,
+            approved_at,
+        })
+        .collect())
+}
+
+#[derive(sqlx::FromRow)]
+struct CheckRow {
+    position: i64,
+    name: String,
+    status: String,
+    evidence: Json<Value>,
+    checked_at: Option<DateTime<Utc>>,
+    deadline_at: DateTime<Utc>,
+}
+
+/// The gate checks of a batch, in the order of its rule.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn checks(session: &mut Session, id: RolloutId, batch: i64) -> Result<Vec<GateCheck>> {
+    let rows: Vec<CheckRow> = session
+        .sql(
+            "SELECT position, name, status, evidence, checked_at, deadline_at FROM rollout_checks \
+             WHERE rollout_id = $1 AND batch = $2 ORDER BY position",
+        )
+        .bind(id.0)
+        .bind(batch)
+        .all()
+        .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(GateCheck {
+                batch,
+                position: row.position,
+                name: row.name,
+                status: parse("rollout_checks.status", &row.status)?,
+                evidence: row.evidence.0,
+                checked_at: row.checked_at,
+                deadline_at: row.deadline_at,
+            })
+        })
+        .collect()
+}
+
+/// The devices of a rollout that could be admitted next: of the present batch where it has any left,
+/// else of the next one. All of them count as admissible here: who has open windows and limits by
+/// tag in mind takes [`Waiting::zones`] and asks again.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn waiting(
+    session: &mut Session,
+    rollout: &Rollout,
+    batches: &[BatchProgress],
+) -> Result<Waiting> {
+    /// Zone, devices, those that wait for a retry, when the first of them may.
+    type Zone = (Option<String>, i64, i64, Option<DateTime<Utc>>);
+    let present = batches
+        .iter()
+        .find(|progress| progress.batch == rollout.current_batch);
+    let batch = match present {
+        Some(progress) if progress.pending > 0 => rollout.current_batch,
+        _ => rollout.current_batch + 1,
+    };
+    let now = session.now();
+    let rows: Vec<Zone> = session
+        .sql(
+            "SELECT d.time_zone, COUNT(*), \
+               CAST(SUM(CASE WHEN s.retry_at > $3 THEN 1 ELSE 0 END) AS BIGINT), \
+               MIN(CASE WHEN s.retry_at > $3 THEN s.retry_at END) \
+             FROM device_rollout_status s LEFT JOIN devices d ON d.uuid = s.device_uuid \
+             WHERE s.rollout_id = $1 AND s.batch = $2 AND s.status = 'pending' \
+             GROUP BY d.time_zone ORDER BY d.time_zone",
+        )
+        .bind(rollout.id.0)
+        .bind(batch)
+        .bind(now)
+        .all()
+        .await?;
+    let mut waiting = Waiting {
+        batch,
+        ..Waiting::default()
+    };
+    for (time_zone, pending, later, retry_at) in rows {
+        waiting.admissible += pending - later;
+        waiting.zones.push(ZoneWaiting { time_zone, pending });
+        waiting.retry_at = match (waiting.retry_at, retry_at) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
+    Ok(waiting)
+}
+
+/// Slices of a rollout admitted in the last minute, oldest first.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn admitted_lately(session: &mut Session, id: RolloutId) -> Result<Vec<Slice>> {
+    let since = session.now() - TimeDelta::minutes(1);
+    let rows: Vec<(DateTime<Utc>, i64)> = session
+        .sql(
+            "SELECT admitted_at, devices FROM rollout_admissions \
+             WHERE rollout_id = $1 AND admitted_at > $2 ORDER BY admitted_at",
+        )
+        .bind(id.0)
+        .bind(since)
+        .all()
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(at, devices)| Slice { at, devices })
+        .collect())
+}

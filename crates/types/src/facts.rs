@@ -1,0 +1,74 @@
+//! What a decision about a rollout rests on.
+
+use crate::freeze::Freeze;
+use crate::rollout::{Approval, BatchProgress, Command, GateCheck, Rollout};
+use chrono::{DateTime, Utc};
+
+/// Everything the next step of a rollout depends on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RolloutFacts {
+    /// The rollout.
+    pub rollout: Rollout,
+    /// Its batches, first to last.
+    pub batches: Vec<BatchProgress>,
+    /// What counts against its failure budget.
+    pub failures: FailureCount,
+    /// Commands nobody has carried out yet, oldest first.
+    pub commands: Vec<Command>,
+    /// Whether its digest is in quarantine for all devices.
+    pub quarantined: bool,
+    /// Until when the devices on their way are judged at the latest.
+    pub devices_until: Option<DateTime<Utc>>,
+    /// Freezes that were not lifted and have not ended.
+    pub freezes: Vec<Freeze>,
+    /// Who approved which batch.
+    pub approvals: Vec<Approval>,
+    /// The gate checks of the batch admitted last.
+    pub checks: Vec<GateCheck>,
+    /// Devices that could be admitted: of the present batch where it has any left, else of the next.
+    pub waiting: Waiting,
+    /// Slices admitted in the last minute, oldest first.
+    pub admitted_lately: Vec<Slice>,
+}
+
+/// The verdicts that count against a rollout's failure budget: all of them, or those since a person
+/// last resumed it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FailureCount {
+    /// Attempted devices by batch; only `batch`, `attempted` and `attempted_failed` are set.
+    pub batches: Vec<BatchProgress>,
+    /// Whether the latest verdicts are failures, newest first: as many as the rule needs.
+    pub latest_failed: Vec<bool>,
+}
+
+/// The devices of one batch that are not admitted yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// The batch they are in, from 1.
+    pub batch: i64,
+    /// By time zone, ordered by it.
+    pub zones: Vec<ZoneWaiting>,
+    /// Of those whose window is open and whose retry is due, how many the limits by
+    /// tag let through now: `pending` of them where the rule has no such limits.
+    pub admissible: i64,
+    /// When the next of those that wait for a retry may be admitted.
+    pub retry_at: Option<DateTime<Utc>>,
+}
+
+/// Devices of one time zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ZoneWaiting {
+    /// Their zone; none for devices without one.
+    pub time_zone: Option<String>,
+    /// How many are pending, those that wait for a retry included.
+    pub pending: i64,
+}
+
+/// Devices that were admitted at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slice {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// How many.
+    pub devices: i64,
+}
