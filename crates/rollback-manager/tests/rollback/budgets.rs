@@ -1,0 +1,110 @@
+//! Failure budgets, and what happens beyond them.
+
+use crate::world::*;
+
+#[tokio::test]
+async fn a_rollout_beyond_its_budget_pauses_once_and_its_digest_is_quarantined() {
+    for world in worlds(10, &strict()).await {
+        for at in 0..2 {
+            world.scenario.fail(world.device(at)).await;
+        }
+        world.pass().await;
+        assert_eq!(world.scenario.status().await.0, "in_progress");
+        world.wait(1);
+        world.scenario.fail(world.device(2)).await;
+        world.pass().await;
+        world.pass().await;
+        assert_eq!(
+            world.scenario.status().await,
+            ("paused".to_owned(), Some("consecutive_failures".to_owned()))
+        );
+        assert_eq!(world.count(EventType::RolloutPaused).await, 1);
+        assert_eq!(world.count(EventType::Quarantined).await, 1);
+        let mut read = world.store().read().await.unwrap();
+        let found = quarantine::get(&mut read, &digest(2))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(found.rollout_id, Some(world.scenario.rollout));
+        assert_eq!(
+            found.evidence["latest_failures"].as_array().unwrap().len(),
+            3
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_resumed_rollout_is_not_paused_for_what_was_before() {
+    for world in worlds(10, &strict()).await {
+        for at in 3..6 {
+            world
+                .scenario
+                .report(world.device(at), &Said::running(2, &image(2), "c2"))
+                .await;
+        }
+        for at in 0..3 {
+            world.scenario.fail(world.device(at)).await;
+        }
+        world.pass().await;
+        let mut tx = world.store().begin().await.unwrap();
+        quarantine::lift(&mut tx, &digest(2), "operator:ann", "it was the network")
+            .await
+            .unwrap();
+        rollouts::restart_failure_count(&mut tx, world.scenario.rollout)
+            .await
+            .unwrap();
+        tx.sql("UPDATE image_rollouts SET status = 'in_progress', version = version + 1")
+            .execute()
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        world.pass().await;
+        assert_eq!(world.scenario.status().await.0, "in_progress");
+        world.wait(1);
+        for at in 3..6 {
+            world.scenario.fail(world.device(at)).await;
+        }
+        world.pass().await;
+        assert_eq!(world.scenario.status().await.0, "paused");
+    }
+}
+
+#[tokio::test]
+async fn failures_of_a_rollout_that_no_longer_runs_quarantine_its_digest_too() {
+    for status in ["paused", "superseded", "cancelled", "completed"] {
+        for world in worlds(3, &strict()).await {
+            for at in 0..3 {
+                world.scenario.fail(world.device(at)).await;
+            }
+            let mut tx = world.store().begin().await.unwrap();
+            let finished = (status != "paused").then(|| tx.now());
+            tx.sql("UPDATE image_rollouts SET status = $1, finished_at = $2")
+                .bind(status)
+                .bind(finished)
+                .execute()
+                .await
+                .unwrap();
+            tx.commit().await.unwrap();
+            world.pass().await;
+            world.pass().await;
+            let mut read = world.store().read().await.unwrap();
+            assert!(
+                quarantine::contains(&mut read, &digest(2)).await.unwrap(),
+                "{status}"
+            );
+            drop(read);
+            assert_eq!(world.scenario.status().await.0, status);
+            assert_eq!(world.count(EventType::Quarantined).await, 1);
+            assert_eq!(world.count(EventType::RolloutPaused).await, 0);
+            // Lifted, it stays lifted: a person took these failures upon themselves.
+            let mut tx = world.store().begin().await.unwrap();
+            quarantine::lift(&mut tx, &digest(2), "operator:ann", "the network")
+                .await
+                .unwrap();
+            tx.commit().await.unwrap();
+            world.pass().await;
+            let mut read = world.store().read().await.unwrap();
+            assert!(!quarantine::contains(&mut read, &digest(2)).await.unwrap());
+        }
+    }
+}

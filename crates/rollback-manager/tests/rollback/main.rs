@@ -1,0 +1,14 @@
+//! Pausing, quarantine and putting back, on both databases.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests are to fail loudly"
+)]
+
+mod budgets;
+mod devices;
+mod quarantine;
+mod replicas;
+mod whole;
+mod world;
