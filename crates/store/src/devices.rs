@@ -21,6 +21,7 @@ struct Row {
     device_type: String,
     fleet_id: String,
     enabled: bool,
+    time_zone: Option<String>,
     agent_version: Option<String>,
     os_version: Option<String>,
     last_seen_at: Option<DateTime<Utc>>,
@@ -29,7 +30,7 @@ struct Row {
 }
 
 const SELECT: &str = "SELECT d.uuid, d.id, d.name, d.device_type, d.fleet_id, d.enabled, \
-     d.agent_version, d.os_version, p.last_seen_at, t.version AS target_version, d.created_at \
+     d.time_zone, d.agent_version, d.os_version, p.last_seen_at, t.version AS target_version, d.created_at \
      FROM devices d JOIN device_targets t ON t.device_uuid = d.uuid \
      LEFT JOIN device_presence p ON p.device_uuid = d.uuid";
 
@@ -60,6 +61,7 @@ async fn with_tags(session: &mut Session, rows: Vec<Row>) -> Result<Vec<Device>>
                 fleet: parse("devices.fleet_id", &row.fleet_id)?,
                 tags: tags.remove(&row.uuid).unwrap_or_default(),
                 enabled: row.enabled,
+                time_zone: row.time_zone,
                 agent_version: row.agent_version,
                 os_version: row.os_version,
                 last_seen_at: row.last_seen_at,
@@ -174,11 +176,14 @@ pub async fn update(session: &mut Session, device: DeviceId, patch: &DevicePatch
     let found = session
         .sql(
             "UPDATE devices SET name = COALESCE($1, name), fleet_id = COALESCE($2, fleet_id), \
-             enabled = COALESCE($3, enabled) WHERE uuid = $4",
+             enabled = COALESCE($3, enabled), \
+             time_zone = CASE WHEN $4 THEN $5 ELSE time_zone END WHERE uuid = $6",
         )
         .bind(patch.name.clone())
         .bind(patch.fleet.as_ref().map(|fleet| fleet.as_str().to_owned()))
         .bind(patch.enabled)
+        .bind(patch.time_zone.is_some())
+        .bind(patch.time_zone.clone().flatten())
         .bind(device.0)
         .execute()
         .await?;

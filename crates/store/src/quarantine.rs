@@ -28,6 +28,8 @@ impl TryFrom<Row> for QuarantinedDigest {
         Ok(Self {
             digest: parse("quarantined_digests.digest", &row.digest)?,
             repository: row.repository,
+            tag_key: None,
+            tag_value: None,
             rollout_id: row.rollout_id.map(RolloutId),
             reason: row.reason,
             evidence: row.evidence.0,

@@ -1,11 +1,21 @@
 //! What operators send to the API and get from it, beyond the nouns that have their own modules.
 
+mod freezes;
+mod matches;
+mod trigger;
+
+pub use freezes::{FreezeState, FreezeView, NewFreeze, Stopped};
+pub use matches::{PolicyMatch, PolicyTest, PolicyTestRequest};
+pub use trigger::{
+    Conflict, PlannedBatch, PlannedDevice, RolloutPlan, Trigger, TriggerDecision, TriggerPlan,
+    TriggerRequest,
+};
+
 use crate::ids::{
-    CorrelationId, DeliveryId, DeviceId, FleetId, ImageVersionId, PolicyId, RolloutId, TriggerId,
+    CorrelationId, DeliveryId, DeviceId, FleetId, ImageVersionId, PolicyId, RolloutId,
 };
 use crate::image::Digest;
-use crate::policy::{BatchSize, FailureRule, Filters, HealthRule, OnUnresolved, Strategy};
-use crate::rollout::{Command, DeviceStatus, RolloutStatus, RolloutView, SkipReason};
+use crate::rollout::{Command, DeviceStatus, RolloutStatus, RolloutView};
 use crate::target::TargetApp;
 use crate::text_enum::text_enum;
 use chrono::{DateTime, Utc};
@@ -23,6 +33,19 @@ pub struct Reason {
     pub reason: String,
 }
 
+/// `POST /rollouts/{id}/approve`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Approve {
+    /// Why; it lands in the audit trail.
+    #[schema(min_length = 1, max_length = 1000, pattern = r"\S")]
+    pub reason: String,
+    /// The batch that may begin by it, from 1; the one that waits where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub batch: Option<i64>,
+}
+
 /// A command and what it did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CommandResult {
@@ -30,149 +53,6 @@ pub struct CommandResult {
     pub command: Command,
     /// The rollout afterwards.
     pub rollout: RolloutView,
-}
-
-/// `POST /images/trigger-update`: a rollout by hand.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TriggerRequest {
-    /// `repository:tag`, `repository@sha256:…` or both.
-    #[schema(
-        min_length = 1,
-        max_length = 512,
-        example = "registry:5000/demo/app:v2"
-    )]
-    pub image: String,
-    /// How it goes to its devices; `staged` where not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub strategy: Option<Strategy>,
-    /// The batches; 10, 50 and 100 per cent where not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub batches: Option<Vec<BatchSize>>,
-    /// Seconds between the end of a batch and the start of the next; 30 minutes where not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(maximum = 2_592_000)]
-    pub batch_delay_seconds: Option<u32>,
-    /// When a device counts as healthy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub health: Option<HealthRule>,
-    /// When the rollout pauses, and what happens to failed devices.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<FailureRule>,
-    /// Which devices, of those whose target runs the repository.
-    #[serde(default)]
-    pub filters: Filters,
-    /// What to do while the tag's digest cannot be learned; `wait` where not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_unresolved: Option<OnUnresolved>,
-    /// Why; it lands in the audit trail.
-    #[schema(min_length = 1, max_length = 1000, pattern = r"\S")]
-    pub reason: String,
-    /// Only says what would be done.
-    #[serde(default)]
-    pub dry_run: bool,
-}
-
-impl TriggerRequest {
-    /// A staged rollout of this image to every device that runs its repository.
-    #[must_use]
-    pub fn new(image: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self {
-            image: image.into(),
-            strategy: None,
-            batches: None,
-            batch_delay_seconds: None,
-            health: None,
-            failure: None,
-            filters: Filters::default(),
-            on_unresolved: None,
-            reason: reason.into(),
-            dry_run: false,
-        }
-    }
-}
-
-text_enum! {
-    /// What the planner made of a trigger.
-    TriggerDecision {
-        /// A rollout.
-        Rollout = "rollout",
-        /// Nothing: no device in its scope can take the image.
-        NoDevices = "no_devices",
-        /// Nothing: the digest is in quarantine.
-        Quarantined = "quarantined",
-    }
-}
-
-/// A trigger and what became of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Trigger {
-    /// Its id.
-    pub id: TriggerId,
-    /// The image as a reference; with its digest once that is known.
-    pub image: String,
-    /// Which devices it asks for.
-    pub filters: Filters,
-    /// Who asked.
-    pub actor: String,
-    /// Why.
-    pub reason: String,
-    /// What ties its events together.
-    pub correlation_id: CorrelationId,
-    /// When it was asked.
-    pub created_at: DateTime<Utc>,
-    /// What the planner made of it; none while it waits.
-    pub decision: Option<TriggerDecision>,
-    /// Why, or what it waits for, for people.
-    pub detail: Option<String>,
-    /// The rollout it led to.
-    pub rollout: Option<RolloutView>,
-    /// When it was decided.
-    pub settled_at: Option<DateTime<Utc>>,
-}
-
-/// What a trigger would do: the answer to a dry run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct TriggerPlan {
-    /// Always true: nothing was changed.
-    pub dry_run: bool,
-    /// The image as a reference.
-    pub image: String,
-    /// What it would wait for before its first batch, or why nothing would be shipped at all.
-    pub waiting_for: Option<String>,
-    /// Devices in scope, skipped ones included.
-    pub total_devices: i64,
-    /// The batches, first to last.
-    pub batches: Vec<PlannedBatch>,
-    /// How many devices would be skipped, by reason.
-    pub skipped: BTreeMap<String, i64>,
-    /// The devices with their places; at most a thousand, `devices_truncated` says if there are more.
-    pub devices: Vec<PlannedDevice>,
-    /// Whether `devices` was cut off.
-    pub devices_truncated: bool,
-}
-
-/// A batch that would be made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct PlannedBatch {
-    /// The batch, from 1.
-    pub batch: i64,
-    /// Devices in it, without skipped ones.
-    pub devices: i64,
-    /// What it would wait for.
-    pub waiting_for: String,
-}
-
-/// A device that would be in a rollout.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct PlannedDevice {
-    /// The device.
-    pub device_uuid: DeviceId,
-    /// Its batch, from 1.
-    pub batch: i64,
-    /// Why it would be skipped.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub skip: Option<SkipReason>,
 }
 
 text_enum! {
@@ -188,6 +68,8 @@ text_enum! {
         Quarantined = "quarantined",
         /// Nothing: a newer version came first.
         Replaced = "replaced",
+        /// Nothing: every device in scope runs a higher version.
+        Downgrade = "downgrade",
     }
 }
 
@@ -226,6 +108,26 @@ pub struct ImageVersion {
     pub rollout_id: Option<RolloutId>,
     /// When it was decided.
     pub decided_at: Option<DateTime<Utc>>,
+    /// What was made of it, policy by policy; the fields above are those of the first.
+    #[serde(default)]
+    pub plans: Vec<VersionPlan>,
+}
+
+/// What one policy made of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VersionPlan {
+    /// Its place in the order in which policies were asked, from 0.
+    pub position: i64,
+    /// What the planner made of the version.
+    pub decision: PlanDecision,
+    /// Why, for people.
+    pub detail: Option<String>,
+    /// The policy that decided.
+    pub policy_id: Option<PolicyId>,
+    /// The rollout it led to.
+    pub rollout_id: Option<RolloutId>,
+    /// When it was decided.
+    pub decided_at: DateTime<Utc>,
 }
 
 /// A digest that ships no more.
@@ -235,6 +137,12 @@ pub struct QuarantinedDigest {
     pub digest: Digest,
     /// The repository it failed in.
     pub repository: String,
+    /// The class of devices it is about, as a device tag; none where it is about all devices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag_key: Option<String>,
+    /// The value of that tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag_value: Option<String>,
     /// The rollout it failed in.
     pub rollout_id: Option<RolloutId>,
     /// Why, for people.
@@ -244,6 +152,22 @@ pub struct QuarantinedDigest {
     pub evidence: Value,
     /// Since when.
     pub created_at: DateTime<Utc>,
+}
+
+/// A device that failed good images again and again, set aside for a time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Penalty {
+    /// The device.
+    pub device_uuid: DeviceId,
+    /// Why, for people.
+    pub reason: String,
+    /// What that rests on.
+    #[schema(value_type = Object)]
+    pub evidence: Value,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Until when rollouts skip it.
+    pub until: DateTime<Utc>,
 }
 
 /// A fleet.
@@ -274,6 +198,17 @@ pub struct DevicePatch {
     /// Whether it may poll and report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
+    /// Its own IANA time zone, for maintenance windows that name none; `null` takes it away.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schema(value_type = Option<String>, example = "Europe/Berlin", max_length = 64)]
+    pub time_zone: Option<Option<String>>,
+}
+
+/// A field that was given, be it as null.
+fn given<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// `PUT /devices/{uuid}/target-state`: everything the device is to run.

@@ -35,6 +35,10 @@ pub struct RegisterRequest {
     /// Passed through.
     #[serde(default)]
     pub application_id: Option<i64>,
+    /// The device's IANA time zone, where it knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Europe/Berlin", max_length = 64)]
+    pub time_zone: Option<String>,
 }
 
 /// The answer to [`RegisterRequest`].
@@ -160,6 +164,9 @@ pub struct Device {
     pub tags: BTreeMap<String, String>,
     /// Whether it may poll and report.
     pub enabled: bool,
+    /// Its own IANA time zone, for maintenance windows that name none.
+    #[serde(default)]
+    pub time_zone: Option<String>,
     /// The agent's version, as it said last.
     pub agent_version: Option<String>,
     /// The operating system, as it said last.

@@ -1,5 +1,6 @@
 //! Rollouts and the devices in them.
 
+use crate::freeze::Freeze;
 use crate::ids::{CommandId, CorrelationId, DeliveryId, DeviceId, PolicyId, RolloutId};
 use crate::image::{Digest, Repository};
 use crate::policy::{Filters, RolloutRule, Strategy, TagRule};
@@ -353,6 +354,61 @@ pub struct RolloutView {
     pub batches: Vec<BatchProgress>,
     /// What it waits for, where it does not move.
     pub waiting_for: Option<String>,
+    /// Who approved which batch.
+    #[serde(default)]
+    pub approvals: Vec<Approval>,
+    /// The gate checks of the batch admitted last.
+    #[serde(default)]
+    pub checks: Vec<GateCheck>,
+    /// The freezes that hold it.
+    #[serde(default)]
+    pub freezes: Vec<Freeze>,
+    /// What its failures come to.
+    #[serde(default)]
+    pub failures: FailureRates,
+}
+
+/// What a rollout's failures come to, over all its batches. Shares are none where they are of nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FailureRates {
+    /// Devices judged healthy or failed on the new image.
+    pub attempted: i64,
+    /// Those of them judged failed.
+    pub failed: i64,
+    /// Their share, 0 to 1.
+    pub failure_rate: Option<f64>,
+    /// Devices that failed for reasons that are not the image's.
+    pub environment_failed: i64,
+    /// Their share of the devices admitted.
+    pub environment_failure_rate: Option<f64>,
+    /// Devices that went silent after they took up the image.
+    pub went_silent: i64,
+    /// Their share of the devices admitted.
+    pub silent_rate: Option<f64>,
+}
+
+impl FailureRates {
+    /// Of these batches.
+    #[must_use]
+    pub fn of(batches: &[BatchProgress]) -> Self {
+        let sum = |count: fn(&BatchProgress) -> i64| batches.iter().map(count).sum::<i64>();
+        #[allow(clippy::cast_precision_loss, reason = "devices are far below 2^52")]
+        let share = |part: i64, whole: i64| (whole > 0).then(|| part as f64 / whole as f64);
+        let attempted = sum(|batch| batch.attempted);
+        let failed = sum(|batch| batch.attempted_failed);
+        let environment_failed = sum(|batch| batch.environment_failed);
+        let went_silent = sum(|batch| batch.went_silent);
+        let admitted = sum(|batch| batch.total - batch.pending - batch.skipped);
+        Self {
+            attempted,
+            failed,
+            failure_rate: share(failed, attempted),
+            environment_failed,
+            environment_failure_rate: share(environment_failed, admitted),
+            went_silent,
+            silent_rate: share(went_silent, admitted),
+        }
+    }
 }
 
 /// A device in a rollout, as the API shows it.

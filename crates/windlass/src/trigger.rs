@@ -99,6 +99,10 @@ pub(crate) async fn run(client: &Client, given: Trigger, out: &mut Out) -> Resul
             Exit::Refused,
             format!("the image is in quarantine; {detail}"),
         )),
+        (Some(TriggerDecision::PlanChanged), _) => Err(Failure::new(
+            Exit::Refused,
+            format!("it is not what the plan showed any more; {detail}"),
+        )),
         (Some(TriggerDecision::Rollout) | None, _) => Err(Failure::failed(format!(
             "nothing has come of it yet; {detail}"
         ))),

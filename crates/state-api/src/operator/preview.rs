@@ -62,6 +62,8 @@ fn describe(
             PlannedBatch {
                 batch,
                 devices,
+                starts_at: None,
+                ends_at: None,
                 waiting_for: if batch == 1 {
                     "nothing: it starts when the rollout is made".to_owned()
                 } else {
@@ -93,6 +95,12 @@ fn describe(
         })
         .collect::<Vec<_>>();
     TriggerPlan {
+        plan_id: None,
+        expires_at: None,
+        ends_at: None,
+        windows: rule.maintenance_windows.clone(),
+        freezes: Vec::new(),
+        conflicts: Vec::new(),
         dry_run: true,
         image: image.to_string(),
         waiting_for,

@@ -1,10 +1,11 @@
 //! Versions of images that were seen, and what the planner made of them.
 
-use crate::db::Session;
+use crate::db::{Session, placeholders};
 use crate::error::{Result, parse};
 use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
 use uuid::Uuid;
-use windlass_types::api::ImageVersion;
+use windlass_types::api::{ImageVersion, VersionPlan};
 use windlass_types::ids::{CorrelationId, DeliveryId, ImageVersionId, PolicyId, RolloutId};
 use windlass_types::image::Repository;
 
@@ -48,7 +49,8 @@ pub async fn image_versions(
             "SELECT v.id, v.repository, v.tag, v.digest, v.actor, v.pushed_at, v.seen_at, \
              v.delivery_id, v.correlation_id, v.replaced_at, v.resolve_error, p.decision, \
              p.detail, p.policy_id, p.rollout_id, p.decided_at \
-             FROM image_versions v LEFT JOIN image_plans p ON p.image_version_id = v.id \
+             FROM image_versions v \
+             LEFT JOIN image_plans p ON p.image_version_id = v.id AND p.position = 0 \
              WHERE v.id < $1{only} ORDER BY v.id DESC LIMIT $2"
         ))
         .bind(after.map_or(Uuid::max(), |id| id.0))
@@ -57,6 +59,8 @@ pub async fn image_versions(
         statement = statement.bind(repository.to_string());
     }
     let rows: Vec<Row> = statement.all().await?;
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    let mut plans = plans(session, &ids).await?;
     rows.into_iter()
         .map(|row| {
             let digest = row.digest.as_deref();
@@ -82,7 +86,53 @@ pub async fn image_versions(
                 policy_id: row.policy_id.map(PolicyId),
                 rollout_id: row.rollout_id.map(RolloutId),
                 decided_at: row.decided_at,
+                plans: plans.remove(&row.id).unwrap_or_default(),
             })
         })
         .collect()
+}
+
+#[derive(sqlx::FromRow)]
+struct PlanRow {
+    image_version_id: Uuid,
+    position: i64,
+    decision: String,
+    detail: Option<String>,
+    policy_id: Option<Uuid>,
+    rollout_id: Option<Uuid>,
+    decided_at: DateTime<Utc>,
+}
+
+/// What was made of these versions, in the order in which policies were asked.
+async fn plans(
+    session: &mut Session,
+    versions: &[Uuid],
+) -> Result<BTreeMap<Uuid, Vec<VersionPlan>>> {
+    let mut found: BTreeMap<Uuid, Vec<VersionPlan>> = BTreeMap::new();
+    if versions.is_empty() {
+        return Ok(found);
+    }
+    let mut statement = session.built(format!(
+        "SELECT image_version_id, position, decision, detail, policy_id, rollout_id, decided_at \
+         FROM image_plans WHERE image_version_id IN {} ORDER BY image_version_id, position",
+        placeholders(session.kind(), 1, 1, versions.len())
+    ));
+    for id in versions {
+        statement = statement.bind(*id);
+    }
+    let rows: Vec<PlanRow> = statement.all().await?;
+    for row in rows {
+        found
+            .entry(row.image_version_id)
+            .or_default()
+            .push(VersionPlan {
+                position: row.position,
+                decision: parse("image_plans.decision", &row.decision)?,
+                detail: row.detail,
+                policy_id: row.policy_id.map(PolicyId),
+                rollout_id: row.rollout_id.map(RolloutId),
+                decided_at: row.decided_at,
+            });
+    }
+    Ok(found)
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use windlass_types::ids::{DeviceId, RolloutId};
 use windlass_types::image::{ImageReference, Repository};
 use windlass_types::rollout::{
-    BatchProgress, DeviceStatus, Rollout, RolloutDevice, RolloutStatus, RolloutView,
+    BatchProgress, DeviceStatus, FailureRates, Rollout, RolloutDevice, RolloutStatus, RolloutView,
 };
 
 /// Which rollouts.
@@ -23,7 +23,8 @@ pub struct RolloutFilter {
     pub active: Option<bool>,
 }
 
-/// One rollout with its batches; `waiting_for` is left to the caller.
+/// One rollout with its batches; what it waits for, and its approvals, checks and freezes are left
+/// to the caller.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -108,7 +109,7 @@ async fn with_batches(session: &mut Session, rows: Vec<Row>) -> Result<Vec<Rollo
         .into_iter()
         .map(|rollout| {
             let range = (rollout.id.0, i64::MIN)..=(rollout.id.0, i64::MAX);
-            let batches = progress.range(range).map(|(_, b)| b.clone()).collect();
+            let batches: Vec<_> = progress.range(range).map(|(_, b)| b.clone()).collect();
             let image = ImageReference::of(
                 &rollout.repository,
                 rollout.tag.as_deref(),
@@ -117,8 +118,12 @@ async fn with_batches(session: &mut Session, rows: Vec<Row>) -> Result<Vec<Rollo
             RolloutView {
                 image: image.to_string(),
                 rollout,
+                failures: FailureRates::of(&batches),
                 batches,
                 waiting_for: None,
+                approvals: Vec::new(),
+                checks: Vec::new(),
+                freezes: Vec::new(),
             }
         })
         .collect())
