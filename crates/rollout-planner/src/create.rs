@@ -83,7 +83,7 @@ pub(crate) async fn banned(
 
 /// Makes the rollout in a snapshot transaction, and ends the one it supersedes.
 pub(crate) async fn create(session: &mut Session, wanted: &Wanted<'_>) -> Result<Made> {
-    let id = RolloutId(uuid::Uuid::now_v7());
+    let id = RolloutId(session.new_id());
     let seed = match wanted.origin {
         Origin::Push { .. } => batches::seed_of(&id.to_string()),
         // What a dry run of the same image has shown.

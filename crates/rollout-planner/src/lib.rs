@@ -19,7 +19,11 @@ mod step;
 mod triggers;
 mod versions;
 
+pub use metrics::Metrics;
 pub use run::{main, part};
+pub use step::run as rollouts;
+pub use triggers::run as triggers;
+pub use versions::run as versions;
 
 /// How the service is called in events, metrics and logs.
 const NAME: &str = "rollout-planner";

@@ -6,7 +6,7 @@ use windlass_types::rollout::RolloutStatus;
 
 /// The planner's metrics.
 #[derive(Debug, Clone)]
-pub(crate) struct Metrics {
+pub struct Metrics {
     /// What became of versions and triggers, by decision.
     pub(crate) decisions: IntCounterVec,
     /// Steps of rollouts, by step.
@@ -21,7 +21,10 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// Registers them.
-    pub(crate) fn new(registry: &Registry) -> Result<Self> {
+    ///
+    /// # Errors
+    /// Where a name is taken or not valid: a fault of the program.
+    pub fn new(registry: &Registry) -> Result<Self> {
         Ok(Self {
             decisions: register(
                 registry,

@@ -17,7 +17,7 @@ use windlass_types::rollout::{BatchProgress, Command, CommandOutcome, Rollout, S
 
 /// Moves every rollout on that can move. One that fails does not hold the others up; the failure is
 /// returned at the end, and it is tried again.
-pub(crate) async fn run(deps: &Deps, metrics: &Metrics) -> Result<Next> {
+pub async fn run(deps: &Deps, metrics: &Metrics) -> Result<Next> {
     let mut read = deps.store.read().await?;
     let ids = rollouts::moving(&mut read).await?;
     drop(read);

@@ -14,7 +14,7 @@ use windlass_types::policy::TagRule;
 
 /// Makes every rollout by hand that can be made, oldest first. One that fails does not keep the
 /// others waiting; the failure is returned at the end, and it is tried again.
-pub(crate) async fn run(deps: &Deps, metrics: &Metrics, attempts: i64) -> Result<()> {
+pub async fn run(deps: &Deps, metrics: &Metrics, attempts: i64) -> Result<()> {
     let mut failed = Ok(());
     let mut after = None;
     loop {

@@ -16,7 +16,7 @@ use windlass_types::policy::{OnUnresolved, Policy};
 
 /// Plans every version that can be planned, oldest first. One that fails does not keep the others
 /// waiting; the failure is returned at the end, and it is tried again.
-pub(crate) async fn run(deps: &Deps, metrics: &Metrics, attempts: i64) -> Result<()> {
+pub async fn run(deps: &Deps, metrics: &Metrics, attempts: i64) -> Result<()> {
     let mut failed = Ok(());
     let mut after = None;
     loop {

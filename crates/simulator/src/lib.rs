@@ -10,6 +10,7 @@
 //! network and the scheduler do to it is not. A device is one task; ten thousand fit in a process.
 
 mod behaviour;
+mod machine;
 mod model;
 mod record;
 mod registry;
@@ -19,6 +20,7 @@ mod task;
 mod wire;
 
 pub use behaviour::{Bad, Behaviour, Failure, Offline, Pace, Style};
+pub use machine::Machine;
 pub use record::{Running, Snapshot, Started};
 pub use registry::{Notify, Registry, RegistryError};
 pub use simulator::{DeviceSpec, Simulator, SimulatorError};

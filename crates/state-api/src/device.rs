@@ -11,6 +11,7 @@ mod report;
 
 pub(crate) use body::{held, room};
 pub(crate) use identity::unknown;
+pub use report::judged;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 /// The routes of devices.

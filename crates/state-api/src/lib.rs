@@ -26,5 +26,7 @@ mod run;
 mod sse;
 mod upkeep;
 
+pub use device::judged;
 pub use first_key::ensure_operator_key;
+pub use report_writer::{Outcome, Said, write as write_reports};
 pub use run::{main, part};

@@ -22,12 +22,21 @@ const ATTEMPTS: usize = 3;
 /// Bytes of the reports of one group, about: a transaction is not to hold hundreds of megabytes.
 const GROUP_BYTES: usize = 16 * 1024 * 1024;
 
+/// What a device says.
+#[derive(Debug)]
+pub struct Said {
+    /// The device.
+    pub device: DeviceId,
+    /// As it came: what stands under the device's uuid.
+    pub body: Value,
+    /// The part of it that is judged.
+    pub report: Report,
+}
+
 /// A report on its way.
 #[derive(Debug)]
 struct Incoming {
-    device: DeviceId,
-    body: Value,
-    report: Report,
+    said: Said,
     /// Given back when the report is written: so the queue is bounded in bytes, too.
     room: OwnedSemaphorePermit,
     done: oneshot::Sender<Result<Outcome, Refused>>,
@@ -35,7 +44,7 @@ struct Incoming {
 
 /// What became of a report that was taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+pub enum Outcome {
     /// It counts, or is history; either way it need not come again.
     Done(Kind),
     /// The device is not known any more.
@@ -88,9 +97,11 @@ impl ReportWriter {
     ) -> Result<(), Problem> {
         let (done, outcome) = oneshot::channel();
         let incoming = Incoming {
-            device,
-            body,
-            report,
+            said: Said {
+                device,
+                body,
+                report,
+            },
             room,
             done,
         };
@@ -165,9 +176,14 @@ async fn attempt(
 ) -> Result<Vec<Outcome>, Error> {
     let mut tries = 1;
     loop {
-        match write(deps, metrics, group).await {
+        let said: Vec<&Said> = group.iter().map(|incoming| &incoming.said).collect();
+        match write(deps, &said).await {
             Err(Error::Conflict(_)) if tries < ATTEMPTS => tries += 1,
-            outcome => return outcome,
+            outcome => {
+                #[expect(clippy::cast_precision_loss, reason = "groups are small")]
+                metrics.group.observe(group.len() as f64);
+                return outcome;
+            }
         }
     }
 }
@@ -210,7 +226,10 @@ struct Progress {
 }
 
 /// Folds the reports one after the other and stores what they come to, in one transaction.
-async fn write(deps: &Deps, metrics: &Metrics, group: &[Incoming]) -> Result<Vec<Outcome>, Error> {
+///
+/// # Errors
+/// Whatever the store says; then none of them is stored.
+pub async fn write(deps: &Deps, group: &[&Said]) -> Result<Vec<Outcome>, Error> {
     let mut session = deps.store.begin().await?;
     let now = session.now();
     let devices: Vec<DeviceId> = group.iter().map(|incoming| incoming.device).collect();
@@ -279,8 +298,6 @@ async fn write(deps: &Deps, metrics: &Metrics, group: &[Incoming]) -> Result<Vec
     reports::set_versions(&mut session, &versions).await?;
     events::append_all(&mut session, news).await?;
     deps.commit(session).await?;
-    #[expect(clippy::cast_precision_loss, reason = "groups are small")]
-    metrics.group.observe(group.len() as f64);
     Ok(outcomes)
 }
 

@@ -2,13 +2,17 @@
 //! databases take, checked by the compiler. See docs/adr/0003-one-store-two-databases.md.
 
 use crate::error::{Error, Result};
+use crate::ids::Ids;
 use crate::store::Kind;
+use crate::watch::{Point, Watch};
 use chrono::{DateTime, Utc};
 use sqlx::error::BoxDynError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{Arguments, Encode, FromRow, Postgres, SqlSafeStr, SqlStr, Sqlite, Transaction, Type};
+use std::sync::Arc;
+use uuid::Uuid;
 use windlass_types::event::Event;
 
 /// A value that both databases take as a parameter.
@@ -44,6 +48,8 @@ pub struct Session {
     pub(crate) inner: Inner,
     pub(crate) now: DateTime<Utc>,
     pub(crate) appended: Vec<Event>,
+    pub(crate) ids: Ids,
+    pub(crate) watch: Option<Arc<dyn Watch>>,
 }
 
 enum On<'t> {
@@ -57,6 +63,7 @@ pub struct Statement<'t> {
     sql: SqlStr,
     on: On<'t>,
     bound: Result<(), BoxDynError>,
+    dies: bool,
 }
 
 impl Session {
@@ -76,8 +83,19 @@ impl Session {
         self.now
     }
 
+    /// A new id (UUIDv7).
+    #[must_use]
+    pub fn new_id(&self) -> Uuid {
+        self.ids.next(self.now)
+    }
+
+    fn dies(&self, at: Point) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.dies(at))
+    }
+
     /// A statement; parameters are `$1`, `$2`, …
     pub fn sql(&mut self, sql: impl SqlSafeStr) -> Statement<'_> {
+        let dies = self.dies(Point::Statement);
         let on = match &mut self.inner {
             Inner::PostgresTx(tx) => On::Postgres(tx, PgArguments::default()),
             Inner::PostgresRead(conn) => On::Postgres(conn, PgArguments::default()),
@@ -88,6 +106,7 @@ impl Session {
             sql: sql.into_sql_str(),
             on,
             bound: Ok(()),
+            dies,
         }
     }
 
@@ -101,10 +120,16 @@ impl Session {
     /// # Errors
     /// Whatever the database says; then nothing was done.
     pub async fn commit(self) -> Result<Vec<Event>> {
+        if self.dies(Point::Commit) {
+            return Err(Error::Unavailable(sqlx::Error::PoolClosed));
+        }
         match self.inner {
             Inner::PostgresTx(tx) => tx.commit().await?,
             Inner::SqliteTx(tx) => tx.commit().await?,
             Inner::PostgresRead(_) | Inner::SqliteRead(_) => {}
+        }
+        if self.watch.is_some_and(|watch| watch.dies(Point::Committed)) {
+            return Err(Error::Unavailable(sqlx::Error::PoolClosed));
         }
         Ok(self.appended)
     }
@@ -125,6 +150,9 @@ impl Session {
 
 macro_rules! run {
     ($self:ident, $make:path, $method:ident) => {{
+        if $self.dies {
+            return Err(Error::Unavailable(sqlx::Error::PoolClosed));
+        }
         $self.bound.map_err(Error::Encode)?;
         match $self.on {
             On::Postgres(conn, args) => $make($self.sql, args).$method(conn).await?,
@@ -173,6 +201,9 @@ impl Statement<'_> {
     /// # Errors
     /// Whatever the database says.
     pub async fn execute(self) -> Result<u64> {
+        if self.dies {
+            return Err(Error::Unavailable(sqlx::Error::PoolClosed));
+        }
         self.bound.map_err(Error::Encode)?;
         Ok(match self.on {
             On::Postgres(conn, args) => sqlx::query_with(self.sql, args)

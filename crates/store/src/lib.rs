@@ -20,6 +20,7 @@ pub mod devices;
 mod error;
 pub mod events;
 pub mod freezes;
+mod ids;
 pub mod images;
 pub mod logs;
 mod migrate;
@@ -37,11 +38,14 @@ pub mod targets;
 pub mod triggers;
 pub mod verdicts;
 pub mod views;
+mod watch;
 
 pub use clock::Clock;
 pub use db::{Param, Record, Session, Statement, placeholders};
 pub use error::{ConstraintKind, Error, Result};
+pub use ids::Ids;
 pub use store::{Kind, Options, Store};
+pub use watch::{Point, Watch};
 
 /// Rows are structs that derive this.
 pub use sqlx::FromRow;

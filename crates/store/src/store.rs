@@ -3,6 +3,8 @@
 use crate::clock::Clock;
 use crate::db::{Inner, Session};
 use crate::error::{Error, Result};
+use crate::ids::Ids;
+use crate::watch::{Point, Watch};
 use crate::{events, migrate};
 use chrono::{DateTime, SubsecRound, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -10,6 +12,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Which database a store is on.
@@ -36,6 +39,11 @@ pub struct Options {
     pub statement_timeout: Duration,
     /// Where the time comes from; a manual clock is for tests.
     pub clock: Clock,
+    /// Where new ids come from; seeded ones are for tests.
+    pub ids: Ids,
+    /// Whether a commit on SQLite waits until it is on the disk; tests whose database is thrown away
+    /// do without.
+    pub durable: bool,
 }
 
 impl Options {
@@ -51,6 +59,8 @@ impl Options {
             // off would be tried again in vain for ever.
             statement_timeout: Duration::from_secs(600),
             clock: Clock::System,
+            ids: Ids::Random,
+            durable: true,
         }
     }
 }
@@ -70,6 +80,8 @@ enum Pools {
 pub struct Store {
     pools: Pools,
     clock: Clock,
+    ids: Ids,
+    watch: Option<Arc<dyn Watch>>,
 }
 
 impl Store {
@@ -125,7 +137,11 @@ impl Store {
                     .filename(path.trim_start_matches("//"))
                     .create_if_missing(true)
                     .journal_mode(SqliteJournalMode::Wal)
-                    .synchronous(SqliteSynchronous::Full)
+                    .synchronous(if options.durable {
+                        SqliteSynchronous::Full
+                    } else {
+                        SqliteSynchronous::Off
+                    })
                     .foreign_keys(true)
                     .busy_timeout(Duration::from_secs(10));
                 let pool = |size| {
@@ -143,7 +159,30 @@ impl Store {
         Ok(Self {
             pools,
             clock: options.clock.clone(),
+            ids: options.ids.clone(),
+            watch: None,
         })
+    }
+
+    /// The same store, on the same connections, for a process that somebody watches.
+    #[must_use]
+    pub fn watched(&self, watch: Arc<dyn Watch>) -> Self {
+        Self {
+            watch: Some(watch),
+            ..self.clone()
+        }
+    }
+
+    /// Waits for the caller's turn, where somebody hands them out.
+    async fn turn(&self) -> Result<()> {
+        let Some(watch) = &self.watch else {
+            return Ok(());
+        };
+        watch.turn().await;
+        if watch.dies(Point::Session) {
+            return Err(Error::Unavailable(sqlx::Error::PoolClosed));
+        }
+        Ok(())
     }
 
     /// Which database it is on.
@@ -166,6 +205,7 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] where no connection is to be had in time.
     pub async fn begin(&self) -> Result<Session> {
+        self.turn().await?;
         let inner = match &self.pools {
             Pools::Postgres(pool) => Inner::PostgresTx(pool.begin().await?),
             Pools::Sqlite { writer, .. } => {
@@ -183,6 +223,7 @@ impl Store {
     pub async fn begin_snapshot(&self) -> Result<Session> {
         match &self.pools {
             Pools::Postgres(pool) => {
+                self.turn().await?;
                 let tx = pool
                     .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ")
                     .await?;
@@ -197,6 +238,7 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] where no connection is to be had in time.
     pub async fn read(&self) -> Result<Session> {
+        self.turn().await?;
         let inner = match &self.pools {
             Pools::Postgres(pool) => Inner::PostgresRead(pool.acquire().await?),
             Pools::Sqlite { reader, .. } => Inner::SqliteRead(reader.acquire().await?),
@@ -209,6 +251,8 @@ impl Store {
             inner,
             now: self.clock.now(),
             appended: Vec::new(),
+            ids: self.ids.clone(),
+            watch: self.watch.clone(),
         };
         // Deadlines of many processes need one clock: the database's. Reads do without the round trip.
         if matches!(

@@ -81,7 +81,8 @@ const LONGEST: usize = 200;
 
 /// The part of a report that is judged. What is not as it should be is left out, and the rest is
 /// judged all the same.
-fn judged(fields: &Map<String, Value>) -> Report {
+#[must_use]
+pub fn judged(fields: &Map<String, Value>) -> Report {
     let plain: Map<String, Value> = PLAIN
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), fields.get(*name)?.clone())))
