@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use windlass_types::api::{
     CommandResult, DevicePatch, Fleet, ImageVersion, NewTarget, QuarantinedDigest, Reason, Trigger,
-    TriggerPlan, TriggerRequest, Why,
+    TriggerPlan, TriggerRequest,
 };
 use windlass_types::delivery::Delivery;
 use windlass_types::device::{
@@ -19,6 +19,7 @@ use windlass_types::image::Digest;
 use windlass_types::page::Page;
 use windlass_types::policy::{Policy, PolicySpec};
 use windlass_types::rollout::{DeviceStatus, RolloutDevice, RolloutStatus, RolloutView};
+use windlass_types::why::Why;
 
 /// Which page of a listing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

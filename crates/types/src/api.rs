@@ -15,7 +15,7 @@ use crate::ids::{
     CorrelationId, DeliveryId, DeviceId, FleetId, ImageVersionId, PolicyId, RolloutId,
 };
 use crate::image::Digest;
-use crate::rollout::{Command, DeviceStatus, RolloutStatus, RolloutView};
+use crate::rollout::{Command, RolloutView};
 use crate::target::TargetApp;
 use crate::text_enum::text_enum;
 use chrono::{DateTime, Utc};
@@ -221,55 +221,4 @@ pub struct NewTarget {
     #[serde(default)]
     #[schema(value_type = Object)]
     pub config: Map<String, Value>,
-}
-
-/// Why a device runs what it runs, or does not move.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Why {
-    /// The device.
-    pub uuid: DeviceId,
-    /// One thing each, for people; the most telling first.
-    pub sentences: Vec<String>,
-    /// Its places in rollouts, latest first.
-    pub rollouts: Vec<WhyRollout>,
-    /// Digests that failed on it and are not shipped to it again.
-    pub failed_digests: Vec<FailedDigest>,
-    /// When it polled or reported last.
-    pub last_seen_at: Option<DateTime<Utc>>,
-}
-
-/// A device's place in one rollout.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct WhyRollout {
-    /// The rollout.
-    pub rollout_id: RolloutId,
-    /// Its image as a reference.
-    pub image: String,
-    /// Where the rollout stands.
-    pub rollout_status: RolloutStatus,
-    /// What the rollout waits for.
-    pub waiting_for: Option<String>,
-    /// The device's batch, from 1.
-    pub batch: i64,
-    /// Where the device stands.
-    pub status: DeviceStatus,
-    /// Why, where that needs saying.
-    pub reason: Option<String>,
-    /// Until when it must be healthy or back.
-    pub deadline_at: Option<DateTime<Utc>>,
-    /// The same in a sentence.
-    pub sentence: String,
-}
-
-/// A digest that failed on a device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct FailedDigest {
-    /// The digest.
-    pub digest: Digest,
-    /// The rollout it failed in.
-    pub rollout_id: RolloutId,
-    /// When.
-    pub failed_at: DateTime<Utc>,
-    /// Whether it is in quarantine for every device.
-    pub quarantined: bool,
 }

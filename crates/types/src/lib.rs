@@ -22,3 +22,4 @@ pub mod report;
 pub mod rollout;
 pub mod target;
 mod text_enum;
+pub mod why;

@@ -8,11 +8,11 @@ use chrono::{DateTime, Utc};
 use windlass_service::Problem;
 use windlass_store::targets;
 use windlass_store::views::{self, Place};
-use windlass_types::api::{Why, WhyRollout};
 use windlass_types::device::Device;
 use windlass_types::ids::DeviceId;
 use windlass_types::rollout::{DeviceStatus, RolloutView};
 use windlass_types::target::TargetSource;
+use windlass_types::why::{Why, WhyRollout};
 
 /// Rollouts told of.
 const TOLD: i64 = 5;
@@ -78,6 +78,8 @@ pub(super) async fn why(
     Ok(web::Json(Why {
         uuid: *uuid,
         sentences,
+        reasons: Vec::new(),
+        waiting_for: None,
         rollouts: told,
         failed_digests,
         last_seen_at: device.last_seen_at,

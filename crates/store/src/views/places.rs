@@ -4,9 +4,9 @@ use crate::db::Session;
 use crate::error::{Result, parse};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
-use windlass_types::api::FailedDigest;
 use windlass_types::ids::{DeviceId, RolloutId};
 use windlass_types::rollout::DeviceStatus;
+use windlass_types::why::FailedDigest;
 
 /// How many rollouts back a device is looked for: each costs one look-up by key.
 const LOOK_BACK: i64 = 200;
