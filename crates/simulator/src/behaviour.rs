@@ -1,5 +1,7 @@
 //! How a simulated device behaves.
 
+use crate::failure::{Bad, Failure};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// Which agent a device seems to run.
@@ -10,26 +12,6 @@ pub enum Style {
     Existing,
     /// Our own: long polls, report ids, phases, errors and health.
     Ours,
-}
-
-/// What goes wrong on a device with a bad image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// The container starts, ends and is started again, for ever.
-    CrashLoop,
-    /// The pull fails and the old container is gone by then: nothing runs.
-    RemovesContainer,
-    /// The container does not start. Our agent says so; an existing one shows it as exited.
-    ReportsError,
-}
-
-/// An image that is bad on this device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bad {
-    /// A part of the image reference: a digest, `:v3@`, or a whole reference.
-    pub image: String,
-    /// What happens.
-    pub failure: Failure,
 }
 
 /// A time in which a device neither polls nor reports; its containers go on.
@@ -93,7 +75,16 @@ pub struct Behaviour {
     /// Sends the report before again after each fresh one: history, as existing agents do after a
     /// bad connection. Our style repeats it unchanged, as a retry does.
     pub replays: bool,
+    /// Its address in its own network, as it reports it.
+    pub address: Option<Ipv4Addr>,
+    /// A port at that address where it answers for its containers, over HTTP, as long as they run.
+    pub health_port: Option<u16>,
+    /// Its IANA time zone, as it reports it.
+    pub time_zone: Option<String>,
 }
+
+/// An address that stands for any device's (RFC 5737).
+const ANYWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
 
 impl Behaviour {
     /// A healthy device.
@@ -105,6 +96,9 @@ impl Behaviour {
             bad: Vec::new(),
             offline: None,
             replays: false,
+            address: Some(ANYWHERE),
+            health_port: None,
+            time_zone: None,
         }
     }
 
@@ -121,7 +115,34 @@ impl Behaviour {
         self.bad.push(Bad {
             image: image.into(),
             failure,
+            tries: None,
         });
+        self
+    }
+
+    /// On which such images go wrong the first so many times that they are tried.
+    #[must_use]
+    pub fn bad_at_first(mut self, image: impl Into<String>, failure: Failure, tries: u32) -> Self {
+        self.bad.push(Bad {
+            image: image.into(),
+            failure,
+            tries: Some(tries),
+        });
+        self
+    }
+
+    /// That has this address; it answers there at this port, where one is given.
+    #[must_use]
+    pub const fn at(mut self, address: Option<Ipv4Addr>, health_port: Option<u16>) -> Self {
+        self.address = address;
+        self.health_port = health_port;
+        self
+    }
+
+    /// In this time zone.
+    #[must_use]
+    pub fn in_zone(mut self, time_zone: impl Into<String>) -> Self {
+        self.time_zone = Some(time_zone.into());
         self
     }
 
@@ -139,10 +160,11 @@ impl Behaviour {
         self
     }
 
-    pub(crate) fn failure_of(&self, image: &str) -> Option<Failure> {
+    /// What goes wrong with an image at this try of it, counted from 1.
+    pub(crate) fn failure_of(&self, image: &str, tried: u32) -> Option<Failure> {
         self.bad
             .iter()
-            .find(|bad| image.contains(&bad.image))
+            .find(|bad| image.contains(&bad.image) && bad.tries.is_none_or(|tries| tried <= tries))
             .map(|bad| bad.failure)
     }
 }

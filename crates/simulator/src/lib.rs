@@ -10,8 +10,10 @@
 //! network and the scheduler do to it is not. A device is one task; ten thousand fit in a process.
 
 mod behaviour;
+mod failure;
 mod machine;
 mod model;
+mod port;
 mod record;
 mod registry;
 mod report;
@@ -19,7 +21,8 @@ mod simulator;
 mod task;
 mod wire;
 
-pub use behaviour::{Bad, Behaviour, Failure, Offline, Pace, Style};
+pub use behaviour::{Behaviour, Offline, Pace, Style};
+pub use failure::{Bad, ErrorClass, Failure, Probe};
 pub use machine::Machine;
 pub use record::{Running, Snapshot, Started};
 pub use registry::{Notify, Registry, RegistryError};

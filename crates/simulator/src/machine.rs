@@ -78,4 +78,10 @@ impl Machine {
     pub fn started(&self) -> &[Started] {
         &self.model.started
     }
+
+    /// Whether it has gone silent by itself.
+    #[must_use]
+    pub const fn is_silent(&self) -> bool {
+        self.model.silent
+    }
 }

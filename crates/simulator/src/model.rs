@@ -1,33 +1,22 @@
 //! What happens on a device: containers, and the steps from one target to the next. No I/O, no
 //! clock; the task around it waits and sends.
 
+mod container;
 #[cfg(test)]
 mod tests;
 
-use crate::behaviour::{Behaviour, Failure, Style};
+pub(crate) use container::Container;
+
+use crate::behaviour::{Behaviour, Style};
+use crate::failure::{ErrorClass, Failure};
+use crate::port::Behind;
 use crate::record::{Running, Started};
-use serde_json::{Map, Value};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use windlass_types::target::{TargetService, TargetState};
 
 /// App and service.
 pub(crate) type Key = (i64, i64);
-
-/// A container as the device's engine would show it.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Container {
-    pub(crate) app_name: String,
-    pub(crate) name: String,
-    pub(crate) image: String,
-    pub(crate) id: String,
-    pub(crate) status: &'static str,
-    pub(crate) config: Map<String, Value>,
-    /// Ours only: the step, and what went wrong.
-    pub(crate) phase: &'static str,
-    pub(crate) error: Option<(&'static str, &'static str)>,
-    pub(crate) retries: i64,
-}
 
 /// What the device does next.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +30,17 @@ enum Step {
     Start(Key),
     Settled(Key),
     Crash(Key),
+    /// Another container takes the place of the one that runs.
+    Flap(Key),
+    /// Says nothing more.
+    Silence,
+}
+
+impl Step {
+    /// Whether it belongs to an image that goes on failing by itself.
+    fn goes_on(&self, with: Key) -> bool {
+        matches!(self, Self::Crash(key) | Self::Flap(key) if *key == with)
+    }
 }
 
 /// A wish: one service of the target.
@@ -56,12 +56,16 @@ pub(crate) struct Model {
     behaviour: Behaviour,
     rng: fastrand::Rng,
     pub(crate) containers: BTreeMap<Key, Container>,
-    /// What was tried last for each service; the same image is not tried again.
+    /// What was tried last for each service; the same image is not tried again where that went well.
     tried: BTreeMap<Key, String>,
+    /// How often each image was tried.
+    tries: BTreeMap<(Key, String), u32>,
     wishes: BTreeMap<Key, Wish>,
     steps: VecDeque<(Duration, Step)>,
     pub(crate) version: i64,
     pub(crate) started: Vec<Started>,
+    /// It has gone silent by itself.
+    pub(crate) silent: bool,
 }
 
 impl Model {
@@ -71,11 +75,17 @@ impl Model {
             rng,
             containers: BTreeMap::new(),
             tried: BTreeMap::new(),
+            tries: BTreeMap::new(),
             wishes: BTreeMap::new(),
             steps: VecDeque::new(),
             version: 0,
             started: Vec::new(),
+            silent: false,
         }
+    }
+
+    pub(crate) const fn behaviour(&self) -> &Behaviour {
+        &self.behaviour
     }
 
     pub(crate) const fn style(&self) -> Style {
@@ -116,10 +126,10 @@ impl Model {
                 })
             })
             .collect();
-        let crashing: Vec<_> = self
+        let going_on: Vec<_> = self
             .steps
             .drain(..)
-            .filter(|(_, step)| matches!(step, Step::Crash(_)))
+            .filter(|(_, step)| matches!(step, Step::Crash(_) | Step::Flap(_)))
             .collect();
         self.steps.push_back((Duration::ZERO, Step::Received));
         let gone: Vec<Key> = self
@@ -138,14 +148,14 @@ impl Model {
             .map(|(key, wish)| (*key, wish.service.image_name.clone()))
             .collect();
         for (key, image) in wanted {
-            if self.tried.get(&key) == Some(&image) {
+            let there = self
+                .containers
+                .get(&key)
+                .is_some_and(|container| container.image == image && container.status != "exited");
+            if there && self.tried.get(&key) == Some(&image) {
                 // What loops, goes on looping.
-                self.steps.extend(
-                    crashing
-                        .iter()
-                        .filter(|(_, s)| *s == Step::Crash(key))
-                        .cloned(),
-                );
+                let own = going_on.iter().filter(|(_, step)| step.goes_on(key));
+                self.steps.extend(own.cloned());
                 continue;
             }
             // An agent compares with what runs: the right image is left alone.
@@ -158,8 +168,13 @@ impl Model {
                 continue;
             }
             self.tried.remove(&key);
-            let pull = self.jitter(self.behaviour.pace.pull);
-            let start = self.jitter(self.behaviour.pace.start);
+            *self.tries.entry((key, image)).or_default() += 1;
+            let mut pace = self.behaviour.pace;
+            if let Some(Failure::Slow(times)) = self.failure(key) {
+                pace = pace.slower(times);
+            }
+            let pull = self.jitter(pace.pull);
+            let start = self.jitter(pace.start);
             self.steps.push_back((Duration::ZERO, Step::Pulling(key)));
             self.steps.push_back((pull, Step::Pulled(key)));
             self.steps.push_back((start, Step::Start(key)));
@@ -182,8 +197,13 @@ impl Model {
             Step::Pulling(key) => self.phase(key, "pulling"),
             Step::Pulled(key) => self.pulled(key),
             Step::Start(key) => self.start(key),
-            Step::Settled(key) => self.phase(key, "running"),
+            Step::Settled(key) => self.settle(key),
             Step::Crash(key) => self.crash(key),
+            Step::Flap(key) => self.flap(key),
+            Step::Silence => {
+                self.silent = true;
+                false
+            }
         }
     }
 
@@ -199,14 +219,15 @@ impl Model {
     }
 
     fn failure(&self, key: Key) -> Option<Failure> {
-        let wish = self.wishes.get(&key)?;
-        self.behaviour.failure_of(&wish.service.image_name)
+        let image = &self.wishes.get(&key)?.service.image_name;
+        let tried = self.tries.get(&(key, image.clone())).copied();
+        self.behaviour.failure_of(image, tried.unwrap_or(0))
     }
 
     fn pulled(&mut self, key: Key) -> bool {
-        if self.failure(key) != Some(Failure::RemovesContainer) {
+        let Some(error) = self.failure(key).and_then(Failure::of_pull) else {
             return self.phase(key, "pulled");
-        }
+        };
         // The start that was to follow does not come.
         self.steps.retain(|(_, step)| *step != Step::Start(key));
         self.mark_tried(key);
@@ -214,7 +235,7 @@ impl Model {
             (Some(container), Style::Ours) => {
                 // Ours keeps the old container until the new image is there.
                 container.phase = "failed";
-                container.error = Some(("pull", "manifest unknown"));
+                container.error = Some(error);
                 container.retries += 1;
                 true
             }
@@ -235,14 +256,15 @@ impl Model {
         };
         self.mark_tried(key);
         let failure = self.failure(key);
-        let (status, phase, error) = match failure {
-            Some(Failure::ReportsError) => (
-                "exited",
-                "failed",
-                Some(("start", "exec: no such file or directory")),
-            ),
-            _ => ("running", "verifying", None),
+        let (status, phase, error) = if failure.is_some_and(Failure::of_start) {
+            let error = ("start", "exec: no such file or directory");
+            ("exited", "failed", Some(error))
+        } else if failure == Some(Failure::Error(ErrorClass::Health)) {
+            ("running", "failed", Some(("health", "the probes fail")))
+        } else {
+            ("running", "verifying", None)
         };
+        let probe = failure.and_then(Failure::probe);
         let image = wish.service.image_name.clone();
         let id = self.hex(64);
         self.started.push(Started {
@@ -262,23 +284,46 @@ impl Model {
                 phase,
                 error,
                 retries: 0,
+                probe,
+                settled: false,
             },
         );
         match failure {
-            Some(Failure::CrashLoop) => self.loop_on(key),
-            Some(_) => {}
-            None if self.behaviour.style == Style::Ours => {
+            Some(failure) if failure.loops() => self.again(Step::Crash(key)),
+            Some(Failure::Flaps) => self.again(Step::Flap(key)),
+            Some(Failure::GoesSilent) => {
+                let settle = self.jitter(self.behaviour.pace.start);
+                self.steps.push_back((settle, Step::Silence));
+            }
+            _ if status == "running" && probe.is_none() => {
                 let settle = self.jitter(self.behaviour.pace.start);
                 self.steps.push_back((settle, Step::Settled(key)));
             }
-            None => {}
+            _ => {}
         }
         true
     }
 
-    fn loop_on(&mut self, key: Key) {
+    fn settle(&mut self, key: Key) -> bool {
+        if let Some(container) = self.containers.get_mut(&key) {
+            container.settled = true;
+        }
+        self.phase(key, "running")
+    }
+
+    fn again(&mut self, step: Step) {
         let wait = self.jitter(self.behaviour.pace.crash);
-        self.steps.push_back((wait, Step::Crash(key)));
+        self.steps.push_back((wait, step));
+    }
+
+    fn flap(&mut self, key: Key) -> bool {
+        let id = self.hex(64);
+        let Some(container) = self.containers.get_mut(&key) else {
+            return false;
+        };
+        container.id = id;
+        self.again(Step::Flap(key));
+        true
     }
 
     /// Running and restarting by turns; the engine keeps the container through its restarts.
@@ -294,8 +339,20 @@ impl Model {
         } else {
             container.status = "running";
         }
-        self.loop_on(key);
+        self.again(Step::Crash(key));
         true
+    }
+
+    /// What stands behind its health port.
+    pub(crate) fn behind(&self) -> Behind {
+        let mut containers = self.containers.values();
+        if self.containers.is_empty() || !containers.all(|one| one.status == "running") {
+            return Behind::Nothing;
+        }
+        let containers = self.containers.values();
+        let images: Vec<&str> = containers.clone().map(|one| one.image.as_str()).collect();
+        let probe = containers.filter_map(|one| one.probe).next();
+        Behind::Containers(probe, images.join(", "))
     }
 
     pub(crate) fn running(&self) -> BTreeMap<String, Running> {

@@ -28,6 +28,12 @@ pub(crate) fn report(uuid: DeviceId, model: &mut Model, now: DateTime<Utc>) -> V
             if let Some((_, digest)) = container.image.split_once('@') {
                 service["digest"] = json!(digest);
             }
+            if let Some(status) = container.health() {
+                service["health"] = json!({
+                    "status": status, "probe": "readinessProbe", "checkedAt": now,
+                    "output": format!("the simulated probe is {status}"),
+                });
+            }
             if let Some((kind, message)) = container.error {
                 service["error"] = json!({
                     "type": kind, "message": message, "retryCount": container.retries,
@@ -46,10 +52,16 @@ pub(crate) fn report(uuid: DeviceId, model: &mut Model, now: DateTime<Utc>) -> V
         "memory_usage": 210.0,
         "memory_total": 1024.0,
         "uptime": 86400,
-        "local_ip": "192.0.2.7",
         "os_version": "Simulated Linux 1.0",
         "agent_version": if ours { "0.1.0-simulated" } else { "1.0.84-simulated" },
     });
+    let behaviour = model.behaviour();
+    if let Some(address) = behaviour.address {
+        body["local_ip"] = json!(address);
+    }
+    if let Some(zone) = &behaviour.time_zone {
+        body["time_zone"] = json!(zone);
+    }
     if ours {
         body["reportId"] = json!(model.report_id(now));
         body["reportedAt"] = json!(now);

@@ -2,6 +2,7 @@
 
 use crate::behaviour::{Offline, Style};
 use crate::model::Model;
+use crate::port::{self, Behind};
 use crate::record::Snapshot;
 use crate::report::{replayed, report};
 use crate::simulator::DeviceSpec;
@@ -12,6 +13,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// Waits after a failed request: doubled up to this.
@@ -60,7 +62,14 @@ type Poll = Pin<Box<dyn Future<Output = Result<Polled, WireError>> + Send>>;
 /// Runs the device until its task is dropped.
 pub(crate) async fn live(device: Arc<Device>, wire: Wire, doors: Arc<Semaphore>) {
     let rng = fastrand::Rng::with_seed(device.spec.seed);
+    let behind = watch::Sender::new(Behind::Nothing);
+    let behaviour = &device.spec.behaviour;
+    let mut ports = JoinSet::new();
+    if let (Some(address), Some(port)) = (behaviour.address, behaviour.health_port) {
+        ports.spawn(port::serve((address, port).into(), behind.subscribe()));
+    }
     let mut life = Life {
+        behind,
         model: Model::new(device.spec.behaviour.clone(), rng),
         device,
         wire,
@@ -71,12 +80,15 @@ pub(crate) async fn live(device: Arc<Device>, wire: Wire, doors: Arc<Semaphore>)
     };
     life.provision(&doors).await;
     life.run().await;
+    ports.shutdown().await;
 }
 
 struct Life {
     device: Arc<Device>,
     wire: Wire,
     model: Model,
+    /// What stands behind its health port.
+    behind: watch::Sender<Behind>,
     etag: Option<String>,
     backoff: Duration,
     /// There is something to report that no 2xx has answered yet.
@@ -130,7 +142,7 @@ impl Life {
         let mut retry = None;
         loop {
             let away = away(self.device.spec.behaviour.offline, provisioned);
-            let online = *switch.borrow_and_update() && !away.now;
+            let online = *switch.borrow_and_update() && !away.now && !self.model.silent;
             if self.device.look().online != online {
                 self.device.look().online = online;
                 if online {
@@ -156,7 +168,13 @@ impl Life {
                 }
                 () = until(retry), if online && self.unsent => retry = self.send().await,
                 () = until(away.until) => {}
-                changed = switch.changed() => if changed.is_err() { return },
+                changed = switch.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    // Whoever switches it on means it to talk.
+                    self.model.silent &= !*switch.borrow();
+                }
             }
         }
     }
@@ -244,6 +262,12 @@ impl Life {
     }
 
     fn show(&self) {
+        let behind = self.model.behind();
+        self.behind.send_if_modified(|now| {
+            let changed = *now != behind;
+            *now = behind;
+            changed
+        });
         let mut seen = self.device.look();
         seen.running = self.model.running();
         let known = seen.started.len();
