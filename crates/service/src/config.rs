@@ -182,7 +182,7 @@ pub struct EndpointSection {
     pub secret: Option<String>,
     /// Takes deliveries without a signature; must be written down where there is no secret.
     pub insecure: bool,
-    /// `docker_hub`, `ghcr` or `distribution`; without it the sender is recognised.
+    /// One of the senders in docs/webhooks.md, such as `harbor`; without it the sender is recognised.
     pub sender: Option<String>,
     /// The registry's host as policies and devices name it, where the sender names another or none.
     pub registry: Option<String>,

@@ -46,6 +46,20 @@ text_enum! {
         Mount = "mount",
         /// Nothing in it.
         Empty = "empty",
+        /// A finding about an image, not a push of it.
+        Scan = "scan",
+        /// A quota that is nearly or wholly used.
+        Quota = "quota",
+        /// A copy between registries began, ended or failed.
+        Replication = "replication",
+        /// A build began, ended or failed; the image it makes is told by its push.
+        Build = "build",
+        /// A mirror's run; the images it brings are told by their pushes, if at all.
+        Mirror = "mirror",
+        /// A push that the registry says has failed.
+        FailedPush = "failed_push",
+        /// The sender asks whether the endpoint is the right one.
+        Handshake = "handshake",
     }
 }
 

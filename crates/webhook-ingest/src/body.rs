@@ -14,12 +14,19 @@ const TIME: Duration = Duration::from_secs(30);
 
 /// Headers that are stored beside the body: what the delivery says of itself. Everything else stays
 /// out, above all signatures, tokens and cookies.
-const KEPT: [&str; 5] = [
+const KEPT: [&str; 12] = [
     "content-type",
     "user-agent",
     "x-github-event",
     "x-github-delivery",
     "x-github-hook-id",
+    "x-gitea-event",
+    "x-gitea-delivery",
+    "x-forgejo-event",
+    "x-forgejo-delivery",
+    "x-nexus-webhook-id",
+    "x-nexus-webhook-delivery",
+    "aeg-event-type",
 ];
 /// Longer values are cut: a header is stored to be looked at.
 const MAX_HEADER_CHARS: usize = 500;

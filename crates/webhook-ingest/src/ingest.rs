@@ -9,7 +9,7 @@ use windlass_service::{Deps, Problem};
 use windlass_store::deliveries::{self, NewDelivery, Stored, Told};
 use windlass_store::images::{self, Learned};
 use windlass_store::{Error, Session};
-use windlass_types::delivery::{Decision, ParsedPush, Push, PushKind, SeenVersion};
+use windlass_types::delivery::{Decision, ParsedPush, Push, PushKind, ReasonCode, SeenVersion};
 use windlass_types::ids::ImageVersionId;
 
 /// Tries until a sender is told to come again. Each lost race means that another one was won.
@@ -63,6 +63,7 @@ async fn once(
         };
         let (decision, reason) = match &reading.content {
             Content::Ignored(reason) => (Decision::Ignored, Some(*reason)),
+            Content::Handshake(_) => (Decision::Ignored, Some(ReasonCode::Handshake)),
             Content::Pushes(_) if judged.told.iter().any(makes_a_version) => {
                 (Decision::Accepted, None)
             }
@@ -110,7 +111,7 @@ async fn judge(
 ) -> Result<Option<Judged>, Error> {
     let pushes: &[ParsedPush] = match &reading.content {
         Content::Pushes(pushes) => pushes,
-        Content::Ignored(_) => &[],
+        Content::Ignored(_) | Content::Handshake(_) => &[],
     };
     // Tags are always taken in the same order, so that two deliveries never wait for each other. Two
     // pushes of one tag keep theirs.

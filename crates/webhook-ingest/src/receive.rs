@@ -5,7 +5,7 @@ use crate::auth;
 use crate::body;
 use crate::endpoints::{Endpoint, USUAL};
 use crate::ingest::ingest;
-use crate::senders::{self, Incoming};
+use crate::senders::{self, Content, Incoming};
 use crate::state::State;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web::{Data, Path, Payload};
@@ -157,6 +157,9 @@ async fn take(
         images = outcome.images.len(),
         "a delivery was received"
     );
+    if let Content::Handshake(answer) = reading.content {
+        return Ok(HttpResponse::Ok().json(answer));
+    }
     let mut response = HttpResponse::Accepted();
     let mut stored = ingested.stored;
     if let Some(seconds) = answer::wait_of(headers, state.settings.max_wait_seconds)

@@ -3,10 +3,20 @@
 //! A new one is a file beside these, a line in [`SENDERS`] and a table in `cases/`; docs/webhooks.md
 //! says how.
 
+mod acr;
+mod aliyun;
+mod artifact_registry;
+mod artifactory;
 mod distribution;
 mod docker_hub;
+mod ecr;
 mod fields;
+mod generic;
 mod ghcr;
+mod gitea;
+mod harbor;
+mod nexus;
+mod quay;
 mod times;
 
 use serde_json::Value;
@@ -47,6 +57,8 @@ pub enum Content {
     Pushes(Vec<ParsedPush>),
     /// No image push.
     Ignored(ReasonCode),
+    /// The sender asks whether the endpoint is the right one, and wants this back.
+    Handshake(Value),
 }
 
 /// Why a delivery cannot be read: what is wrong and what would be right.
@@ -76,7 +88,21 @@ impl Sender {
 }
 
 /// Every sender. No delivery is recognised by two of them.
-pub static SENDERS: &[Sender] = &[docker_hub::SENDER, ghcr::SENDER, distribution::SENDER];
+pub static SENDERS: &[Sender] = &[
+    docker_hub::SENDER,
+    ghcr::SENDER,
+    distribution::SENDER,
+    harbor::SENDER,
+    quay::SENDER,
+    acr::SENDER,
+    ecr::SENDER,
+    artifact_registry::SENDER,
+    gitea::SENDER,
+    artifactory::SENDER,
+    nexus::SENDER,
+    aliyun::SENDER,
+    generic::SENDER,
+];
 
 /// The sender of this name.
 #[must_use]

@@ -3,7 +3,7 @@
 //! Source: <https://distribution.github.io/distribution/about/notifications/>. The registry repeats an
 //! envelope until it gets a 2xx, so an odd event is left out rather than refused.
 
-use super::fields::{artifact, at, attachment, digest, text};
+use super::fields::{artifact, at, attachment, digest, host_of, text};
 use super::times::time;
 use super::{Content, Incoming, Malformed, Reading, Sender};
 use serde_json::Value;
@@ -114,9 +114,4 @@ fn read_event(
         }),
         Err(_) => Err(ReasonCode::EventType),
     })
-}
-
-fn host_of(url: &str) -> Option<&str> {
-    let (_, rest) = url.split_once("://")?;
-    rest.split('/').next().filter(|host| !host.is_empty())
 }

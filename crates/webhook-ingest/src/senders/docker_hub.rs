@@ -18,6 +18,8 @@ fn recognises(incoming: &Incoming<'_>) -> bool {
     incoming.header("x-github-event").is_none()
         && at(incoming.body, &["push_data"]).is_some()
         && at(incoming.body, &["repository"]).is_some()
+        // Aliyun has taken over the shape and names a region.
+        && at(incoming.body, &["repository", "region"]).is_none()
 }
 
 fn read(incoming: &Incoming<'_>) -> Result<Reading, Malformed> {

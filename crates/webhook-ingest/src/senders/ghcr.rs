@@ -22,7 +22,8 @@ const REGISTRY: &str = "ghcr.io";
 const EVENTS: [&str; 2] = ["registry_package", "package"];
 
 fn recognises(incoming: &Incoming<'_>) -> bool {
-    incoming.header("x-github-event").is_some()
+    // Gitea and Forgejo send GitHub's headers beside their own.
+    (incoming.header("x-github-event").is_some() && incoming.header("x-gitea-event").is_none())
         || EVENTS
             .iter()
             .any(|event| at(incoming.body, &[event, "package_version"]).is_some())

@@ -17,6 +17,8 @@ struct Case {
     registry: Option<String>,
     images: Option<Vec<Image>>,
     ignored: Option<ReasonCode>,
+    /// What the sender wants back.
+    handshake: Option<Value>,
     /// What the message says among other things.
     malformed: Option<String>,
 }
@@ -72,6 +74,10 @@ fn each_delivery_is_read_as_its_table_says() {
                     };
                     let images: Vec<Image> = pushes.into_iter().map(Image::from).collect();
                     assert_eq!(images, expected, "{what}");
+                }
+                (Ok(reading), None, Some(ReasonCode::Handshake), None) => {
+                    let answer = case.handshake.unwrap();
+                    assert_eq!(reading.content, Content::Handshake(answer), "{what}");
                 }
                 (Ok(reading), None, Some(reason), None) => {
                     assert_eq!(reading.content, Content::Ignored(reason), "{what}");
@@ -153,6 +159,11 @@ fn json() -> impl Strategy<Value = Value> {
         prop::sample::select(vec![
             "published",
             "push",
+            "PUSH_ARTIFACT",
+            "harbor.artifact.pushed",
+            "Microsoft.ContainerRegistry.ImagePushed",
+            "aws.ecr",
+            "docker",
             "container",
             "v1",
             "ghcr.io/a/b:c",
@@ -171,6 +182,10 @@ fn json() -> impl Strategy<Value = Value> {
             "events", "action", "target", "mediaType", "tag", "repository", "digest", "request", "host",
             "push_data", "repo_name", "pushed_at", "package", "registry_package", "package_version",
             "container_metadata", "name", "package_url", "package_type", "updated_at", "timestamp", "url",
+            "event_data", "occur_at", "resources", "resource_url", "repo_full_name", "docker_url", "homepage",
+            "updated_tags", "type", "eventType", "data", "source", "detail", "detail-type", "image-tag",
+            "repository-name", "message", "subscription", "domain", "event_type", "image_name", "component",
+            "nodeId", "repositoryName", "region", "image", "images", "id",
         ])
         .prop_map(str::to_owned),
         1 => "\\PC{0,5}",

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Numbers from here on are milliseconds: as seconds this is the year 5138.
 const MILLISECONDS_FROM: f64 = 1e11;
 
-/// A time in one of the forms that senders use: RFC 3339, the same with a space or without a zone
+/// A time in one of the forms that senders use: RFC 3339, the same with a space, with an offset without a colon or without a zone
 /// (which then is UTC), or a number of seconds or milliseconds since 1970, also as text. `None` for
 /// anything else and for times before the year 2000, which stand for "not known".
 pub(super) fn time(value: &Value) -> Option<DateTime<Utc>> {
@@ -35,8 +35,10 @@ fn of_text(text: &str) -> Option<DateTime<Utc>> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Some(time.to_utc());
     }
-    if let Ok(time) = DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f %z") {
-        return Some(time.to_utc());
+    for form in ["%Y-%m-%d %H:%M:%S%.f %z", "%Y-%m-%dT%H:%M:%S%.f%z"] {
+        if let Ok(time) = DateTime::parse_from_str(text, form) {
+            return Some(time.to_utc());
+        }
     }
     let bare = text.strip_suffix("UTC").unwrap_or(text).trim_end();
     for form in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"] {
@@ -73,6 +75,10 @@ mod tests {
                 Some("2026-03-01T12:00:00Z"),
             ),
             (json!("2026-03-01T12:00:00"), Some("2026-03-01T12:00:00Z")),
+            (
+                json!("2026-03-01T13:00:00.000+0100"),
+                Some("2026-03-01T12:00:00Z"),
+            ),
             (json!(" 1772366400 "), Some("2026-03-01T12:00:00Z")),
             (json!(1_772_366_400), Some("2026-03-01T12:00:00Z")),
             (json!(1_772_366_400.5), Some("2026-03-01T12:00:00.5Z")),
