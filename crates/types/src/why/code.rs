@@ -11,14 +11,6 @@ macro_rules! codes {
                 $(#[doc = $meaning] $variant = $text,)+
             }
         }
-
-        impl WhyCode {
-            /// What it means, in a sentence for people.
-            #[must_use]
-            pub const fn meaning(self) -> &'static str {
-                match self { $(Self::$variant => $meaning,)+ }
-            }
-        }
     };
 }
 
