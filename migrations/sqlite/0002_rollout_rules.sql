@@ -232,6 +232,8 @@ CREATE TABLE freezes (
     CHECK ((lifted_at IS NULL) = (lifted_by IS NULL))
 ) STRICT;
 CREATE INDEX freezes_open ON freezes (starts_at) WHERE lifted_at IS NULL;
+-- One stop at a time: who presses second finds the first.
+CREATE UNIQUE INDEX freezes_one_stop ON freezes (kind) WHERE kind = 'stop' AND lifted_at IS NULL;
 
 -- Who approved which batch; the rollout as a whole is batch 1.
 CREATE TABLE rollout_approvals (

@@ -6,15 +6,18 @@ use reqwest::{Method, StatusCode, header};
 use serde::Serialize;
 use serde_json::Value;
 use windlass_types::api::{
-    CommandResult, DevicePatch, Fleet, ImageVersion, NewTarget, QuarantinedDigest, Reason, Trigger,
-    TriggerPlan, TriggerRequest,
+    Approve, CommandResult, DevicePatch, Fleet, FreezeState, FreezeView, ImageVersion, NewFreeze,
+    NewTarget, Penalty, PolicyTest, PolicyTestRequest, QuarantinedDigest, Reason, RolloutPlan,
+    Stopped, Trigger, TriggerPlan, TriggerRequest,
 };
 use windlass_types::delivery::Delivery;
 use windlass_types::device::{
     Device, DeviceCurrentState, DeviceTarget, NewProvisioningKey, ProvisioningKey,
 };
 use windlass_types::event::Event;
-use windlass_types::ids::{DeviceId, PolicyId, ProvisioningKeyId, RolloutId, TriggerId};
+use windlass_types::ids::{
+    DeviceId, FreezeId, PlanId, PolicyId, ProvisioningKeyId, RolloutId, TriggerId,
+};
 use windlass_types::image::Digest;
 use windlass_types::page::Page;
 use windlass_types::policy::{Policy, PolicySpec};
@@ -73,8 +76,14 @@ pub enum RolloutCommand {
     Resume,
     /// End it; devices keep what they have.
     Cancel,
-    /// Let it begin.
+    /// Let it, or the batch that waits, begin; [`Client::approve`] names a batch.
     Approve,
+    /// Start the next batch without the rest of its delay.
+    NextBatch,
+    /// Admit the devices again that failed, were inconclusive or were put back.
+    Retry,
+    /// Let it go on in spite of freezes.
+    OverrideFreeze,
     /// Put every device back on its own last good image.
     RollbackAll,
 }
@@ -87,6 +96,9 @@ impl RolloutCommand {
             Self::Resume => "resume",
             Self::Cancel => "cancel",
             Self::Approve => "approve",
+            Self::NextBatch => "trigger-next-batch",
+            Self::Retry => "retry",
+            Self::OverrideFreeze => "override-freeze",
             Self::RollbackAll => "rollback-all",
         }
     }
@@ -166,6 +178,31 @@ impl Client {
             .map(|_| ())
     }
 
+    /// Switches a policy on or off.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 404 where there is none.
+    pub async fn enable_policy(&self, id: PolicyId, enabled: bool, reason: &str) -> Result<Policy> {
+        let switch = if enabled { "enable" } else { "disable" };
+        let path = format!("/image-policies/{id}/{switch}");
+        self.call(Method::POST, &path, &because(reason)).await
+    }
+
+    /// What a push of this image would do, by all policies or by this one alone.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 400 for what is no image, 404 where there is no such policy.
+    pub async fn test_policies(&self, id: Option<PolicyId>, image: &str) -> Result<PolicyTest> {
+        let path = match id {
+            Some(id) => format!("/image-policies/{id}/test"),
+            None => "/image-policies/test".to_owned(),
+        };
+        let image = PolicyTestRequest {
+            image: image.to_owned(),
+        };
+        self.call(Method::POST, &path, &image).await
+    }
+
     /// Rollouts, latest first.
     ///
     /// # Errors
@@ -230,6 +267,42 @@ impl Client {
         .await
     }
 
+    /// The same only if the rollout still has this version and no order waits: what was decided on
+    /// what was read is not done to something else.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 412 where it was changed meanwhile, and as [`Client::command`].
+    pub async fn command_on(
+        &self,
+        id: RolloutId,
+        version: i64,
+        command: RolloutCommand,
+        reason: &str,
+    ) -> Result<CommandResult> {
+        let request = self
+            .request(Method::POST, &format!("/rollouts/{id}/{}", command.name()))
+            .header(header::IF_MATCH, format!("\"{version}\""));
+        read(send(request.json(&because(reason))).await?).await
+    }
+
+    /// Approves one batch, from 1, or with none whatever waits for approval.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 400 where there is no such batch, and as [`Client::command`].
+    pub async fn approve(
+        &self,
+        id: RolloutId,
+        batch: Option<i64>,
+        reason: &str,
+    ) -> Result<CommandResult> {
+        let given = Approve {
+            reason: reason.to_owned(),
+            batch,
+        };
+        self.call(Method::POST, &format!("/rollouts/{id}/approve"), &given)
+            .await
+    }
+
     /// Puts one device of a rollout back.
     ///
     /// # Errors
@@ -240,12 +313,36 @@ impl Client {
         device: DeviceId,
         reason: &str,
     ) -> Result<CommandResult> {
-        self.call(
-            Method::POST,
-            &format!("/rollouts/{id}/devices/{device}/rollback"),
-            &because(reason),
-        )
-        .await
+        let path = format!("/rollouts/{id}/devices/{device}/rollback");
+        self.call(Method::POST, &path, &because(reason)).await
+    }
+
+    /// Puts the devices of one batch back, from 1.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 404 where there is no such batch, and as [`Client::command`].
+    pub async fn rollback_batch(
+        &self,
+        id: RolloutId,
+        batch: i64,
+        reason: &str,
+    ) -> Result<CommandResult> {
+        let path = format!("/rollouts/{id}/batches/{batch}/rollback");
+        self.call(Method::POST, &path, &because(reason)).await
+    }
+
+    /// Admits one device of a rollout again.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 404 where it is not in the rollout, and as [`Client::command`].
+    pub async fn retry_device(
+        &self,
+        id: RolloutId,
+        device: DeviceId,
+        reason: &str,
+    ) -> Result<CommandResult> {
+        let path = format!("/rollouts/{id}/devices/{device}/retry");
+        self.call(Method::POST, &path, &because(reason)).await
     }
 
     /// Asks for a rollout by hand, or for what it would do.
@@ -261,6 +358,106 @@ impl Client {
             return Ok(TriggerAnswer::Plan(Box::new(read(response).await?)));
         }
         Ok(TriggerAnswer::Trigger(Box::new(read(response).await?)))
+    }
+
+    /// A plan that a dry run showed.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 404 where there is none, or it is too old.
+    pub async fn rollout_plan(&self, id: PlanId) -> Result<RolloutPlan> {
+        self.get(&format!("/rollout-plans/{id}"), &NO_QUERY).await
+    }
+
+    /// Ships a plan exactly as it was shown.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 409 with what changed since, 404 where there is no such plan.
+    pub async fn apply_plan(&self, id: PlanId, reason: &str) -> Result<Trigger> {
+        let path = format!("/rollout-plans/{id}/apply");
+        self.call(Method::POST, &path, &because(reason)).await
+    }
+
+    /// Freezes, the one made last first; with `state` only those that stand so.
+    ///
+    /// # Errors
+    /// [`crate::Error`].
+    pub async fn freezes(
+        &self,
+        state: Option<FreezeState>,
+        page: &PageQuery,
+    ) -> Result<Page<FreezeView>> {
+        #[derive(Serialize)]
+        struct Query<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            state: Option<FreezeState>,
+            #[serde(flatten)]
+            page: &'a PageQuery,
+        }
+        self.get("/freezes", &Query { state, page }).await
+    }
+
+    /// Plans a time in which nothing is admitted.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 400 with the fields that are wrong.
+    pub async fn freeze(&self, freeze: &NewFreeze) -> Result<FreezeView> {
+        self.call(Method::POST, "/freezes", freeze).await
+    }
+
+    /// Ends a freeze, or takes one back that is to come.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 404 where there is none.
+    pub async fn lift_freeze(&self, id: FreezeId, reason: &str) -> Result<FreezeView> {
+        let path = format!("/freezes/{id}/lift");
+        self.call(Method::POST, &path, &because(reason)).await
+    }
+
+    /// Stops all rollouts.
+    ///
+    /// # Errors
+    /// [`crate::Error`].
+    pub async fn stop(&self, reason: &str) -> Result<Stopped> {
+        self.call(Method::POST, "/stop", &because(reason)).await
+    }
+
+    /// Lets rollouts go on after [`Client::stop`].
+    ///
+    /// # Errors
+    /// [`crate::Error`].
+    pub async fn lift_stop(&self, reason: &str) -> Result<Stopped> {
+        self.call(Method::POST, "/stop/lift", &because(reason))
+            .await
+    }
+
+    /// Devices set aside for a time, by uuid.
+    ///
+    /// # Errors
+    /// [`crate::Error`].
+    pub async fn penalties(&self, page: &PageQuery) -> Result<Page<Penalty>> {
+        self.get("/penalties", page).await
+    }
+
+    /// Lets a device take part again that was set aside.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 404 where it was not.
+    pub async fn lift_penalty(&self, device: DeviceId, reason: &str) -> Result<()> {
+        let request = self
+            .request(Method::DELETE, &format!("/penalties/{device}"))
+            .json(&because(reason));
+        send(request).await.map(|_| ())
+    }
+
+    /// Deletes a device: its key stops working at once.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 404 where there is none.
+    pub async fn delete_device(&self, uuid: DeviceId, reason: &str) -> Result<()> {
+        let request = self
+            .request(Method::DELETE, &format!("/devices/{uuid}"))
+            .json(&because(reason));
+        send(request).await.map(|_| ())
     }
 
     /// A trigger and what became of it.
@@ -287,15 +484,29 @@ impl Client {
         self.get("/quarantine", page).await
     }
 
-    /// Lets a digest be shipped again.
+    /// Lets a digest be shipped again, to all devices.
     ///
     /// # Errors
     /// [`crate::Error`]; 404 where it is not in quarantine.
     pub async fn lift_quarantine(&self, digest: &Digest, reason: &str) -> Result<()> {
-        let request = self
-            .request(Method::DELETE, &format!("/quarantine/{digest}"))
-            .json(&because(reason));
-        send(request).await.map(|_| ())
+        self.lift_quarantine_of(digest, None, reason).await
+    }
+
+    /// Lets a digest be shipped again, to the devices with this tag alone.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 404 where it is not in quarantine for them.
+    pub async fn lift_quarantine_of(
+        &self,
+        digest: &Digest,
+        class: Option<(&str, &str)>,
+        reason: &str,
+    ) -> Result<()> {
+        let mut request = self.request(Method::DELETE, &format!("/quarantine/{digest}"));
+        if let Some((key, value)) = class {
+            request = request.query(&[("tag_key", key), ("tag_value", value)]);
+        }
+        send(request.json(&because(reason))).await.map(|_| ())
     }
 
     /// Devices.

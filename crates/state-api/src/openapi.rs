@@ -68,6 +68,10 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
             ),
             ("rollouts", "Rollouts and the devices in them"),
             ("images", "Versions that were seen, and rollouts by hand"),
+            (
+                "freezes",
+                "Times in which no rollout admits anybody, and the stop button",
+            ),
             ("quarantine", "Digests that ship no more"),
             (
                 "devices",

@@ -12,6 +12,7 @@ mod body;
 mod commands;
 mod device_logs;
 mod devices;
+mod freezes;
 mod images;
 mod page;
 mod policies;
@@ -35,6 +36,8 @@ pub(crate) fn configure(routes: &mut ServiceConfig<'_>) {
         .service(policies::get)
         .service(policies::update)
         .service(policies::delete)
+        .service(policies::enable)
+        .service(policies::disable)
         .service(rollouts::list)
         .service(rollouts::get)
         .service(rollouts::devices)
@@ -44,7 +47,18 @@ pub(crate) fn configure(routes: &mut ServiceConfig<'_>) {
         .service(commands::cancel)
         .service(commands::approve)
         .service(commands::rollback_all)
+        .service(commands::next_batch)
+        .service(commands::retry)
+        .service(commands::retry_device)
+        .service(commands::override_freeze)
+        .service(commands::rollback_batch)
         .service(commands::rollback_device)
+        .service(freezes::list)
+        .service(freezes::create)
+        .service(freezes::get)
+        .service(freezes::lift)
+        .service(freezes::stop_all)
+        .service(freezes::lift_stop)
         .service(triggers::create)
         .service(triggers::get)
         .service(images::versions)

@@ -1,5 +1,5 @@
-//! What operators order of rollouts. The API writes commands down; the planner carries out pause,
-//! resume, cancel and approve, the rollback-manager what puts devices back.
+//! What operators order of rollouts. The API writes commands down; the planner carries them out, and the
+//! rollback-manager those that put devices back.
 
 use crate::db::Session;
 use crate::error::{Result, parse};
@@ -65,18 +65,59 @@ pub struct NewCommand {
     pub reason: String,
 }
 
-/// Writes a command down, with its event; none where there is no such rollout. What it means for the
-/// rollout is decided by whoever carries it out: pausing a paused rollout ends as `no_change`.
+/// What became of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Given {
+    /// It was written down.
+    Written(Command),
+    /// The rollout has another version by now: this one. Nothing was written.
+    Stale(i64),
+    /// Somebody else ordered something of the rollout that is still to be carried out, so that what
+    /// was read is no longer what holds. Nothing was written.
+    Ordered(Command),
+    /// There is no such rollout.
+    Missing,
+}
+
+/// Writes a command down, with its event; none where there is no such rollout. See [`give`].
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn insert(session: &mut Session, command: &NewCommand) -> Result<Option<Command>> {
+    match give(session, command, None).await? {
+        Given::Written(command) => Ok(Some(command)),
+        Given::Stale(_) | Given::Ordered(_) | Given::Missing => Ok(None),
+    }
+}
+
+/// Writes a command down, with its event. What it means for the rollout is decided by whoever
+/// carries it out: pausing a paused rollout ends as `no_change`.
+///
+/// With `expected` only if the rollout still is as its sender saw it: of that version, and without an
+/// order that waits, which will give it another. So of two people who order on what they both read
+/// one is told to read again.
 ///
 /// The rollout's row is locked first, so that no batch is admitted between the command's commit
 /// and its being seen: a pause that was answered holds.
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn insert(session: &mut Session, command: &NewCommand) -> Result<Option<Command>> {
+pub async fn give(
+    session: &mut Session,
+    command: &NewCommand,
+    expected: Option<i64>,
+) -> Result<Given> {
     let Some(rollout) = rollouts::lock(session, command.rollout).await? else {
-        return Ok(None);
+        return Ok(Given::Missing);
     };
+    if let Some(expected) = expected {
+        if rollout.version != expected {
+            return Ok(Given::Stale(rollout.version));
+        }
+        if let Some(first) = pending(session, rollout.id).await?.into_iter().next() {
+            return Ok(Given::Ordered(first));
+        }
+    }
     let now = session.now();
     session
         .sql(
@@ -96,10 +137,14 @@ pub async fn insert(session: &mut Session, command: &NewCommand) -> Result<Optio
     let mut event = NewEvent::new(EventType::CommandGiven, command.actor.clone())
         .rollout(rollout.id, rollout.correlation_id)
         .subject(&command.id)
-        .data(json!({"command": command.kind, "reason": command.reason}));
+        .data(json!({
+            "command": command.kind,
+            "reason": command.reason,
+            "batch": command.batch,
+        }));
     event.device_uuid = command.device;
     events::append(session, event).await?;
-    Ok(Some(Command {
+    Ok(Given::Written(Command {
         id: command.id,
         rollout_id: command.rollout,
         device_uuid: command.device,
@@ -173,6 +218,7 @@ pub async fn settle(
         .subject(&id)
         .data(json!({
             "command": command.kind,
+            "batch": command.batch,
             "outcome": outcome,
             "detail": detail,
             "ordered_by": command.actor,

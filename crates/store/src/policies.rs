@@ -205,6 +205,60 @@ pub async fn update(
     Ok(Changed::Done(policy))
 }
 
+/// Switches a policy on or off, and says why in the log. With `expected`, only if its version is still
+/// that one. Where it stands so already nothing is changed and nothing is told: the second value says
+/// which.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn enable(
+    session: &mut Session,
+    id: PolicyId,
+    expected: Option<i64>,
+    enabled: bool,
+    actor: &str,
+    reason: &str,
+) -> Result<Changed<(Policy, bool)>> {
+    let Some(mut policy) = get(session, id).await? else {
+        return Ok(Changed::Missing);
+    };
+    if expected.is_some_and(|expected| expected != policy.version) {
+        return Ok(Changed::Stale(policy.version));
+    }
+    if policy.spec.enabled == enabled {
+        return Ok(Changed::Done((policy, false)));
+    }
+    policy.spec.enabled = enabled;
+    let now = session.now();
+    // Of the version that was read: the text is written back whole.
+    let row: Option<Row> = session
+        .built(format!(
+            "UPDATE image_update_policies SET enabled = $1, spec = $2, version = version + 1, \
+             updated_at = $3 WHERE id = $4 AND version = $5 RETURNING {COLUMNS}"
+        ))
+        .bind(enabled)
+        .bind(Json(policy.spec.clone()))
+        .bind(now)
+        .bind(id.0)
+        .bind(policy.version)
+        .optional()
+        .await?;
+    let Some(row) = row else {
+        return not_changed(session, id).await;
+    };
+    let policy = Policy::from(row);
+    let event = NewEvent::new(EventType::PolicyUpdated, actor)
+        .subject(&id)
+        .data(json!({
+            "name": policy.spec.name,
+            "policy_version": policy.version,
+            "enabled": enabled,
+            "reason": reason,
+        }));
+    events::append(session, event).await?;
+    Ok(Changed::Done((policy, true)))
+}
+
 /// Deletes a policy. With `expected`, only if its version is still that one. Its rollouts go on.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! Pages of listings, and the version a client has read.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::IF_MATCH;
+use actix_web::http::header::{ETAG, HeaderName, IF_MATCH};
 use std::fmt::Display;
 use windlass_service::Problem;
 use windlass_types::page::Page;
@@ -45,6 +45,11 @@ pub(super) fn reason_of(text: &str) -> Result<String, Problem> {
         return Err(wrong("reason", "say why, in 1 to 1000 characters"));
     }
     Ok(text.to_owned())
+}
+
+/// The header that names a version.
+pub(super) fn etag(version: i64) -> (HeaderName, String) {
+    (ETAG, format!("\"{version}\""))
 }
 
 /// The version in `If-Match`: none where the header is absent or `*`.

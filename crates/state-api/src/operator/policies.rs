@@ -1,16 +1,17 @@
 //! Policies.
 
 use super::body::Body;
-use super::page::{if_match, limit};
+use super::page::{etag, if_match, limit, reason_of};
 use crate::app::App;
-use crate::auth::By;
-use actix_web::http::header::{ETAG, LOCATION};
+use crate::auth::{By, Operator};
+use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put, web};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use windlass_core::policy_check::{self, Checked};
 use windlass_service::Problem;
 use windlass_store::policies::{self, Changed};
+use windlass_types::api::Reason;
 use windlass_types::ids::PolicyId;
 use windlass_types::page::Page;
 use windlass_types::policy::{Policy, PolicySpec};
@@ -32,10 +33,6 @@ fn unknown(id: PolicyId) -> Problem {
 
 fn taken(name: &str) -> Problem {
     Problem::Conflict(format!("there is another policy of the name {name:?}"))
-}
-
-fn etag(version: i64) -> (actix_web::http::header::HeaderName, String) {
-    (ETAG, format!("\"{version}\""))
 }
 
 /// A page of policies.
@@ -137,6 +134,59 @@ pub(super) async fn update(
     };
     let policy = done(changed, *id)?;
     app.deps.commit(session).await?;
+    Ok(HttpResponse::Ok()
+        .insert_header(etag(policy.version))
+        .json(policy))
+}
+
+macro_rules! switch {
+    ($(#[doc = $doc:literal])* $name:ident, $path:literal, $enabled:literal) => {
+        $(#[doc = $doc])*
+        #[utoipa::path(tag = "policies", request_body = Reason, params(
+            ("id" = uuid::Uuid, Path, description = "The policy"),
+            ("If-Match" = Option<String>, Header, description = "The version that was read, as in \"3\"", pattern = r#"^(\*|"[0-9]{1,18}")$"#),
+        ), responses(
+            (status = 200, description = "The policy as it is now; where it stood so already, unchanged", body = Policy, headers(("etag" = String))),
+            (status = 404, description = "There is no such policy"),
+            (status = 412, description = "It has another version by now"),
+        ))]
+        #[post($path)]
+        pub(super) async fn $name(
+            By(operator, (id, Body(why))): By<(web::Path<PolicyId>, Body<Reason>)>,
+            app: web::Data<App>,
+            request: HttpRequest,
+        ) -> Result<HttpResponse, Problem> {
+            switch(&app, &operator, *id, $enabled, &why.reason, &request).await
+        }
+    };
+}
+
+switch!(
+    /// Lets a policy take part.
+    enable, "/api/v1/image-policies/{id}/enable", true
+);
+switch!(
+    /// Keeps a policy from taking part. Its rollouts go on.
+    disable, "/api/v1/image-policies/{id}/disable", false
+);
+
+async fn switch(
+    app: &App,
+    operator: &Operator,
+    id: PolicyId,
+    enabled: bool,
+    reason: &str,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let expected = if_match(request)?;
+    let reason = reason_of(reason)?;
+    let mut session = app.deps.store.begin().await?;
+    let actor = operator.actor();
+    let changed = policies::enable(&mut session, id, expected, enabled, &actor, &reason).await?;
+    let (policy, changed) = done(changed, id)?;
+    if changed {
+        app.deps.commit(session).await?;
+    }
     Ok(HttpResponse::Ok()
         .insert_header(etag(policy.version))
         .json(policy))

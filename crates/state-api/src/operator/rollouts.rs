@@ -1,10 +1,10 @@
 //! Rollouts, the devices in them and what happened.
 
-use super::page::{limit, page};
+use super::page::{etag, limit, page};
 use super::waiting;
 use crate::app::App;
 use crate::auth::By;
-use actix_web::{get, web};
+use actix_web::{HttpResponse, get, web};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use windlass_service::Problem;
@@ -67,16 +67,19 @@ pub(super) async fn list(
 
 /// One rollout with its batches and what it waits for.
 #[utoipa::path(tag = "rollouts", params(("id" = uuid::Uuid, Path, description = "The rollout")), responses(
-    (status = 200, description = "The rollout", body = RolloutView),
+    (status = 200, description = "The rollout; `ETag` has its version", body = RolloutView, headers(("etag" = String))),
     (status = 404, description = "There is no such rollout"),
 ))]
 #[get("/api/v1/rollouts/{id}")]
 pub(super) async fn get(
     By(_operator, id): By<web::Path<RolloutId>>,
     app: web::Data<App>,
-) -> Result<web::Json<RolloutView>, Problem> {
+) -> Result<HttpResponse, Problem> {
     let mut session = app.deps.store.read().await?;
-    Ok(web::Json(read(&mut session, *id).await?))
+    let view = read(&mut session, *id).await?;
+    Ok(HttpResponse::Ok()
+        .insert_header(etag(view.rollout.version))
+        .json(view))
 }
 
 /// A page of a rollout's devices.
