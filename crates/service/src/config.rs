@@ -178,8 +178,12 @@ impl Default for StateApiSection {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EndpointSection {
-    /// The shared secret for HMAC-SHA256 signatures, and for senders that send it as a token.
+    /// The shared secret: senders sign with it, or send it as a token or a password.
     pub secret: Option<String>,
+    /// The secret before it, taken as well while senders are given the new one.
+    pub previous_secret: Option<String>,
+    /// The user name of senders that send the secret as a password; any where none is given.
+    pub user: Option<String>,
     /// Takes deliveries without a signature; must be written down where there is no secret.
     pub insecure: bool,
     /// One of the senders in docs/webhooks.md, such as `harbor`; without it the sender is recognised.
@@ -471,6 +475,11 @@ impl Config {
                     "webhooks.endpoints.{name} has no secret; give one, or write insecure = true"
                 ));
             }
+            if endpoint.secret.is_none() && endpoint.previous_secret.is_some() {
+                return contradiction(format!(
+                    "webhooks.endpoints.{name} has a previous_secret, but no secret"
+                ));
+            }
             if endpoint.secret.is_some() && endpoint.insecure {
                 return contradiction(format!(
                     "webhooks.endpoints.{name} has a secret and insecure = true; remove one"
@@ -625,7 +634,9 @@ fn mask(value: &mut Value, key: &str) {
                 }
             }
         }
-        Value::String(text) if matches!(key, "password" | "secret" | "api_key") => {
+        Value::String(text)
+            if matches!(key, "password" | "secret" | "previous_secret" | "api_key") =>
+        {
             "***".clone_into(text);
         }
         Value::String(text) if key == "url" || key == "redis_url" => {

@@ -1,5 +1,6 @@
 //! The endpoints that the configuration names.
 
+use crate::auth::Secrets;
 use crate::senders::{self, Sender};
 use std::collections::BTreeMap;
 use windlass_service::config::WebhooksSection;
@@ -11,8 +12,8 @@ pub(crate) const USUAL: &str = "docker-registry";
 pub(crate) struct Endpoint {
     /// Its name, in its address.
     pub(crate) name: String,
-    /// What deliveries are authenticated with; `None` where none is wanted.
-    pub(crate) secret: Option<String>,
+    /// What deliveries are authenticated with.
+    pub(crate) secrets: Secrets,
     /// The one sender it takes; `None` where senders are recognised.
     pub(crate) sender: Option<&'static Sender>,
     /// The registry's host as policies and devices name it.
@@ -40,7 +41,8 @@ pub(crate) fn read(section: &WebhooksSection) -> Result<BTreeMap<String, Endpoin
         if name == "deliveries" {
             return refused("this address shows the deliveries; take another name".to_owned());
         }
-        if settings.secret.as_ref().is_some_and(String::is_empty) {
+        let mut live = settings.secret.iter().chain(&settings.previous_secret);
+        if live.any(String::is_empty) {
             return refused("the secret is empty; give one, or write insecure = true".to_owned());
         }
         let sender = match &settings.sender {
@@ -62,7 +64,15 @@ pub(crate) fn read(section: &WebhooksSection) -> Result<BTreeMap<String, Endpoin
         }
         let endpoint = Endpoint {
             name: name.clone(),
-            secret: settings.secret.clone(),
+            secrets: Secrets {
+                live: settings
+                    .secret
+                    .iter()
+                    .chain(&settings.previous_secret)
+                    .cloned()
+                    .collect(),
+                user: settings.user.clone(),
+            },
             sender,
             registry: settings.registry.clone(),
         };

@@ -60,7 +60,7 @@ pub(crate) async fn test(state: Data<State>, name: Path<String>) -> Result<HttpR
     Ok(HttpResponse::Ok().json(EndpointTest {
         endpoint: endpoint.name.clone(),
         status: "ready".to_owned(),
-        authenticated: endpoint.secret.is_some(),
+        authenticated: !endpoint.secrets.live.is_empty(),
         sender: endpoint.sender.map(|sender| sender.name.to_owned()),
         max_body_bytes: state.settings.max_body_bytes,
     }))
@@ -106,7 +106,7 @@ async fn take(
 ) -> Result<HttpResponse, Problem> {
     let headers = request.headers();
     let bytes = body::read(headers, payload, state.settings.max_body_bytes).await?;
-    auth::check(endpoint.secret.as_deref(), headers, path_secret, &bytes)?;
+    auth::check(&endpoint.secrets, headers, path_secret, &bytes)?;
     body::check_type(headers)?;
     let parsed = body::parse(&bytes)?;
     let kept = body::kept(headers);

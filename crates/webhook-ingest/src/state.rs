@@ -30,7 +30,10 @@ impl State {
     /// [`StartError`] where a setting cannot be used or the store does not answer.
     pub(crate) async fn new(config: &Config, deps: &Deps) -> Result<Self, StartError> {
         let endpoints = endpoints::read(&config.webhooks).map_err(StartError::Part)?;
-        for endpoint in endpoints.values().filter(|known| known.secret.is_none()) {
+        for endpoint in endpoints
+            .values()
+            .filter(|known| known.secrets.live.is_empty())
+        {
             tracing::warn!(
                 endpoint = endpoint.name,
                 "anybody who reaches this endpoint can make rollouts; it takes deliveries unsigned"
