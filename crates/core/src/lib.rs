@@ -18,3 +18,4 @@ pub mod push;
 pub mod rollback;
 pub mod target;
 pub mod verdict;
+pub mod why;

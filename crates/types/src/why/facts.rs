@@ -1,7 +1,7 @@
 //! What an answer to "why" rests on: everything is read from the store, nothing is decided here.
 
 use super::FailedDigest;
-use crate::api::{ImageVersion, QuarantinedDigest};
+use crate::api::{ImageVersion, Penalty, QuarantinedDigest};
 use crate::delivery::{Decision, ReasonCode};
 use crate::device::Device;
 use crate::facts::RolloutFacts;
@@ -72,17 +72,6 @@ pub struct TargetFacts {
     pub services: Vec<(i64, i64, String)>,
 }
 
-/// That a device is set aside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Penalty {
-    /// Why, for people.
-    pub reason: String,
-    /// Since when.
-    pub since: DateTime<Utc>,
-    /// Until when.
-    pub until: DateTime<Utc>,
-}
-
 /// A device's place in a rollout.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Place {
@@ -142,8 +131,8 @@ pub struct ImageStory {
     pub tag: Option<String>,
     /// The digest, where one was given.
     pub digest: Option<Digest>,
-    /// The latest version of it that was seen, once for each policy that decided about it.
-    pub versions: Vec<ImageVersion>,
+    /// The latest version of it that was seen.
+    pub version: Option<ImageVersion>,
     /// How often the registry was asked for its digest, and when it is asked again.
     pub resolving: Option<Resolving>,
     /// What came in its place, where a newer version of the tag came.
@@ -156,7 +145,7 @@ pub struct ImageStory {
     pub quarantine: Vec<Quarantine>,
     /// The rollouts of it, latest first.
     pub rollouts: Vec<RolloutStory>,
-    /// The names of the policies that decided about it.
+    /// Every policy.
     pub policies: Vec<Policy>,
 }
 
@@ -189,8 +178,6 @@ pub struct DeliveryFacts {
 pub struct Quarantine {
     /// The digest, why and since when.
     pub of: QuarantinedDigest,
-    /// The devices it is about, as a tag; none for all.
-    pub class: Option<(String, String)>,
     /// The rollout it failed in, as an image.
     pub rollout: Option<String>,
 }

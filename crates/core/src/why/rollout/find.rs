@@ -1,0 +1,212 @@
+//! Which reasons hold for a rollout: the planner's own report, told with who and since when.
+
+use super::RolloutReason;
+use crate::plan::{self, Input, Wait};
+use crate::why::Since;
+use chrono::{DateTime, TimeDelta, Utc};
+use windlass_types::facts::RolloutFacts;
+use windlass_types::freeze::{Freeze, FreezeKind};
+use windlass_types::policy::Strategy;
+use windlass_types::rollout::{BatchProgress, CommandKind, RolloutStatus, StatusReason};
+use windlass_types::why::facts::RolloutStory;
+
+type Found = Since<RolloutReason>;
+
+/// Why a rollout does not move, or how it ended: first what decides, then what else would hold it.
+#[must_use]
+pub fn rollout(story: &RolloutStory, now: DateTime<Utc>) -> Vec<Found> {
+    match &story.facts {
+        Some(facts) if !story.view.rollout.status.is_final() => under_way(story, facts, now),
+        _ => vec![ended(story)],
+    }
+}
+
+fn under_way(story: &RolloutStory, facts: &RolloutFacts, now: DateTime<Utc>) -> Vec<Found> {
+    let plan = plan::plan(&Input { facts, now });
+    let mut found = match plan.waits_for.as_ref().filter(|_| plan.is_idle()) {
+        Some(wait) => of_wait(story, facts, wait, now),
+        None => vec![Since::new(RolloutReason::NextStep, None)],
+    };
+    // What else would hold it, once the first is out of the way.
+    let overridden = &facts.rollout.freeze_override;
+    for freeze in facts
+        .freezes
+        .iter()
+        .filter(|freeze| freeze.is_in_force(now))
+    {
+        let reason = frozen(freeze);
+        if overridden.is_none() && !found.iter().any(|one| one.reason == reason.reason) {
+            found.push(reason);
+        }
+    }
+    if let Some(said) = overridden {
+        let reason = RolloutReason::FreezeOverridden { said: said.clone() };
+        found.push(Since::new(reason, None));
+    }
+    found
+}
+
+fn of_wait(
+    story: &RolloutStory,
+    facts: &RolloutFacts,
+    wait: &Wait,
+    now: DateTime<Utc>,
+) -> Vec<Found> {
+    let rollout = &facts.rollout;
+    let turned = story.turn.as_ref().map(|turn| turn.at);
+    let one = |reason, since| vec![Since::new(reason, since)];
+    match wait {
+        Wait::Approval => one(approval(facts, None), Some(rollout.created_at)),
+        Wait::StartTime => {
+            let at = rollout.rule.starts_at;
+            one(RolloutReason::StartTime { at }, Some(rollout.created_at))
+        }
+        Wait::Devices {
+            batch,
+            batches,
+            open,
+            total,
+            until,
+        } => {
+            let reason = match (rollout.strategy, batch) {
+                (Strategy::Canary, 1) => RolloutReason::Soak {
+                    open: *open,
+                    total: *total,
+                    until: *until,
+                },
+                _ => RolloutReason::DevicesOnTheirWay {
+                    batch: *batch,
+                    batches: *batches,
+                    open: *open,
+                    total: *total,
+                    until: *until,
+                },
+            };
+            one(reason, rollout.started_at.filter(|_| *batch == 1))
+        }
+        Wait::Delay { batch, until } => {
+            let delay = TimeDelta::seconds(i64::from(rollout.rule.batch_delay_seconds));
+            let reason = RolloutReason::Delay {
+                batch: *batch,
+                until: *until,
+            };
+            one(reason, story.batch_completed_at.or(Some(*until - delay)))
+        }
+        Wait::Budget { detail } => {
+            let detail = detail.clone();
+            one(RolloutReason::BudgetSpent { detail }, None)
+        }
+        Wait::Operator { reason, detail } => {
+            let by = story.turn.as_ref().map(|turn| turn.actor.clone());
+            let reason = match reason {
+                Some(StatusReason::Operator) => RolloutReason::PausedByPerson {
+                    by,
+                    why: detail.clone(),
+                },
+                cause => RolloutReason::Paused {
+                    cause: *cause,
+                    detail: detail.clone(),
+                },
+            };
+            one(reason, turned)
+        }
+        Wait::Rollback => vec![rollback(story, facts, now)],
+    }
+}
+
+fn rollback(story: &RolloutStory, facts: &RolloutFacts, now: DateTime<Utc>) -> Found {
+    let order = facts
+        .commands
+        .iter()
+        .find(|command| command.kind == CommandKind::RollbackAll);
+    if let (Some(order), true) = (order, facts.rollout.status != RolloutStatus::RollingBack) {
+        let reason = RolloutReason::RollbackOrdered {
+            by: order.actor.clone(),
+            why: order.reason.clone(),
+        };
+        return Since::new(reason, Some(order.created_at));
+    }
+    let sum = |count: fn(&BatchProgress) -> i64| facts.batches.iter().map(count).sum();
+    let reason = RolloutReason::RollingBackAll {
+        left: sum(|batch| batch.rolling_back),
+        back: sum(|batch| batch.rolled_back),
+        failed: sum(|batch| batch.rollback_failed),
+        why: facts.rollout.status_detail.clone(),
+        until: facts.devices_until.filter(|at| *at > now),
+    };
+    Since::new(reason, story.turn.as_ref().map(|turn| turn.at))
+}
+
+/// The approval that is missing: of the rollout as a whole, or of a batch.
+fn approval(facts: &RolloutFacts, batch: Option<i64>) -> RolloutReason {
+    let devices = batch.map_or(facts.rollout.total_devices, |number| {
+        let found = facts.batches.iter().find(|one| one.batch == number);
+        found.map_or(0, |one| one.total)
+    });
+    let two = facts.rollout.rule.approval.two_people_above;
+    let needed = match two {
+        Some(above) if devices > i64::from(above) => 2,
+        _ => 1,
+    };
+    let given = facts
+        .approvals
+        .iter()
+        .filter(|approval| approval.batch == batch.unwrap_or(1))
+        .map(|approval| approval.actor.clone())
+        .collect();
+    RolloutReason::Approval {
+        batch,
+        devices,
+        needed,
+        given,
+    }
+}
+
+fn frozen(freeze: &Freeze) -> Found {
+    let (by, why) = (freeze.created_by.clone(), freeze.reason.clone());
+    let reason = match freeze.kind {
+        FreezeKind::Stop => RolloutReason::Stopped { by, why },
+        FreezeKind::Freeze => RolloutReason::Frozen {
+            by,
+            why,
+            until: freeze.ends_at,
+        },
+    };
+    Since::new(reason, Some(freeze.starts_at))
+}
+
+fn ended(story: &RolloutStory) -> Found {
+    let (view, turn) = (&story.view, story.turn.as_ref());
+    let rollout = &view.rollout;
+    let sum = |count: fn(&BatchProgress) -> i64| view.batches.iter().map(count).sum();
+    let detail = rollout.status_detail.clone();
+    let reason = match rollout.status {
+        RolloutStatus::Completed => RolloutReason::Completed {
+            healthy: sum(|batch| batch.completed),
+            total: rollout.total_devices,
+            skipped: sum(|batch| batch.skipped),
+        },
+        RolloutStatus::Cancelled => RolloutReason::Cancelled {
+            by: turn.map(|turn| turn.actor.clone()),
+            why: detail,
+        },
+        RolloutStatus::Superseded => RolloutReason::Superseded {
+            by: story.superseded_by.clone(),
+            detail,
+        },
+        RolloutStatus::RolledBack => RolloutReason::RolledBack {
+            back: sum(|batch| batch.rolled_back),
+            failed: sum(|batch| batch.rollback_failed),
+            why: detail,
+        },
+        RolloutStatus::Failed => RolloutReason::Failed { detail },
+        // It has facts, so it is only here where these could not be read.
+        RolloutStatus::Pending
+        | RolloutStatus::AwaitingApproval
+        | RolloutStatus::Scheduled
+        | RolloutStatus::InProgress
+        | RolloutStatus::Paused
+        | RolloutStatus::RollingBack => RolloutReason::NextStep,
+    };
+    Since::new(reason, rollout.finished_at)
+}
