@@ -9,7 +9,9 @@ ALTER TABLE image_rollouts
     ADD CONSTRAINT image_rollouts_version_policy UNIQUE (image_version_id, policy_id),
     ADD COLUMN priority BIGINT NOT NULL DEFAULT 0,
     -- Who let it go on in spite of freezes, and why.
-    ADD COLUMN freeze_override TEXT;
+    ADD COLUMN freeze_override TEXT,
+    -- Filters of policies asked before: their devices are not this rollout's, also when they join later.
+    ADD COLUMN without JSONB NOT NULL DEFAULT '[]';
 
 ALTER TABLE rollout_commands
     DROP CONSTRAINT rollout_commands_kind_check,
@@ -37,8 +39,13 @@ ALTER TABLE device_rollout_status
     ADD CHECK (status <> 'failed' OR (verdict IS NOT NULL AND verdict IN ('failed', 'environment'))),
     -- How often it was admitted again, and when it may be.
     ADD COLUMN retries BIGINT NOT NULL DEFAULT 0 CHECK (retries >= 0),
-    ADD COLUMN retry_at TIMESTAMPTZ;
+    ADD COLUMN retry_at TIMESTAMPTZ,
+    -- The slice it was admitted with last.
+    ADD COLUMN slice BIGINT;
 CREATE INDEX device_rollout_status_retry ON device_rollout_status (rollout_id, retry_at)
+    WHERE status = 'pending' AND retry_at IS NOT NULL;
+-- Whether a device that waits to be tried again is unavailable is asked by device.
+CREATE INDEX device_rollout_status_retrying ON device_rollout_status (device_uuid)
     WHERE status = 'pending' AND retry_at IS NOT NULL;
 
 ALTER TABLE quarantined_digests
@@ -90,11 +97,13 @@ CREATE TABLE rollout_approvals (
 -- One row for each slice of devices that was admitted: what a rate is counted from.
 CREATE TABLE rollout_admissions (
     rollout_id  UUID NOT NULL REFERENCES image_rollouts (id),
+    slice       BIGINT NOT NULL CHECK (slice >= 1),
     admitted_at TIMESTAMPTZ NOT NULL,
     batch       BIGINT NOT NULL CHECK (batch >= 1),
     devices     BIGINT NOT NULL CHECK (devices >= 0),
-    PRIMARY KEY (rollout_id, admitted_at)
+    PRIMARY KEY (rollout_id, slice)
 );
+CREATE INDEX rollout_admissions_lately ON rollout_admissions (rollout_id, admitted_at);
 
 -- Checks of a batch as a whole; position counts the gate checks of its rule from 0.
 CREATE TABLE rollout_checks (

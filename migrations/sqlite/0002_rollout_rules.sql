@@ -69,6 +69,8 @@ CREATE TABLE image_rollouts (
     priority         INTEGER NOT NULL DEFAULT 0,
     -- Who let it go on in spite of freezes, and why.
     freeze_override  TEXT,
+    -- Filters of policies asked before: their devices are not this rollout's, also when they join later.
+    without          TEXT NOT NULL DEFAULT '[]',
     seed             INTEGER NOT NULL,
     status           TEXT NOT NULL CHECK (status IN ('pending', 'awaiting_approval', 'scheduled', 'in_progress', 'paused', 'completed', 'failed', 'cancelled', 'superseded', 'rolling_back', 'rolled_back')),
     status_reason    TEXT,
@@ -151,6 +153,8 @@ CREATE TABLE device_rollout_status (
     -- How often it was admitted again, and when it may be.
     retries          INTEGER NOT NULL DEFAULT 0 CHECK (retries >= 0),
     retry_at         TEXT,
+    -- The slice it was admitted with last.
+    slice            INTEGER,
     admitted_at      TEXT,
     check_at         TEXT,
     deadline_at      TEXT,
@@ -204,6 +208,9 @@ INSERT INTO quarantined_digests (digest, repository, rollout_id, reason, evidenc
 DROP TABLE quarantined_digests_before;
 CREATE INDEX device_rollout_status_retry ON device_rollout_status (rollout_id, retry_at)
     WHERE status = 'pending' AND retry_at IS NOT NULL;
+-- Whether a device that waits to be tried again is unavailable is asked by device.
+CREATE INDEX device_rollout_status_retrying ON device_rollout_status (device_uuid)
+    WHERE status = 'pending' AND retry_at IS NOT NULL;
 
 CREATE VIEW active_rollouts AS
     SELECT r.id, r.policy_id, r.repository, r.tag, r.digest, r.strategy, r.status, r.status_reason,
@@ -248,11 +255,13 @@ CREATE TABLE rollout_approvals (
 -- One row for each slice of devices that was admitted: what a rate is counted from.
 CREATE TABLE rollout_admissions (
     rollout_id  BLOB NOT NULL REFERENCES image_rollouts (id),
+    slice       INTEGER NOT NULL CHECK (slice >= 1),
     admitted_at TEXT NOT NULL,
     batch       INTEGER NOT NULL CHECK (batch >= 1),
     devices     INTEGER NOT NULL CHECK (devices >= 0),
-    PRIMARY KEY (rollout_id, admitted_at)
+    PRIMARY KEY (rollout_id, slice)
 ) STRICT;
+CREATE INDEX rollout_admissions_lately ON rollout_admissions (rollout_id, admitted_at);
 
 -- Checks of a batch as a whole; position counts the gate checks of its rule from 0.
 CREATE TABLE rollout_checks (

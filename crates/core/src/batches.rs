@@ -4,9 +4,13 @@
 //! through an affine map over the integers modulo a prime, whose coefficients come from the rollout's
 //! seed. Databases can do the same sum, so a batch is one statement however large the fleet.
 
+mod layout;
+
+pub use layout::{Group, Layout, NobodyChosen, Range, chosen_tags, layout};
+
 use sha2::{Digest as _, Sha256};
 use windlass_types::ids::DeviceId;
-use windlass_types::policy::{BatchSize, RolloutRule, Strategy};
+use windlass_types::policy::BatchSize;
 
 /// The prime 2^31 − 1. Two factors below it make a product below 2^62, which both databases take for
 /// a 64-bit integer.
@@ -56,19 +60,6 @@ fn draw(parts: &[&[u8]], limit: i64) -> i64 {
         .fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
     // The remainder is below a positive i64, so it fits.
     i64::try_from(number % limit.unsigned_abs()).unwrap_or(0)
-}
-
-/// The batches a rule asks for: all devices at once unless it is staged.
-#[must_use]
-pub fn sizes_of(rule: &RolloutRule) -> Vec<BatchSize> {
-    match rule.strategy {
-        Strategy::Auto => vec![BatchSize::Percent(100)],
-        Strategy::Staged
-        | Strategy::Canary
-        | Strategy::Manual
-        | Strategy::Scheduled
-        | Strategy::Ab => rule.batches.clone(),
-    }
 }
 
 /// How many devices are in the batches up to each one: strictly rising, the last is `total`. Shares

@@ -1,11 +1,18 @@
 //! Changing target states: another image for the services a rollout is about, and nothing else.
 
+mod version;
+
+pub use version::is_downgrade;
+
 use crate::matching::tag_matches;
 use sha2::{Digest as _, Sha256};
 use windlass_types::ids::StateId;
 use windlass_types::image::{Digest, ImageReference, Repository};
-use windlass_types::policy::TagRule;
+use windlass_types::policy::{TagRule, UpdateMethod};
 use windlass_types::target::TargetState;
+
+/// Where a service's configuration says how it changes from one container to the next.
+const UPDATE_STRATEGY: &str = "updateStrategy";
 
 /// The id of a target state: made from its canonical JSON, so that equal states have equal ids.
 #[must_use]
@@ -84,6 +91,45 @@ pub fn with_version(
     Some(next)
 }
 
+/// Whether moving the services of a state to this version would take one of them to a lower version.
+#[must_use]
+pub fn goes_down(
+    state: &TargetState,
+    repository: &Repository,
+    tag_rule: &TagRule,
+    tag: Option<&str>,
+    digest: Option<&Digest>,
+) -> bool {
+    let images: Vec<String> = services_of(state, repository, tag_rule)
+        .into_iter()
+        .map(|service| service.image)
+        .collect();
+    !moved(&images, repository, tag_rule, tag, digest)
+        .higher
+        .is_empty()
+}
+
+/// Makes the services of a state that name exactly this image change to it as the update method says:
+/// `config.updateStrategy` is set for blue-green and taken away otherwise (device protocol, section 2).
+pub fn set_update_method(state: &mut TargetState, image: &str, method: UpdateMethod) {
+    for service in state
+        .apps
+        .values_mut()
+        .flat_map(|app| app.services.iter_mut())
+        .filter(|service| service.image_name == image)
+    {
+        match method {
+            UpdateMethod::Recreate => {
+                service.config.remove(UPDATE_STRATEGY);
+            }
+            UpdateMethod::BlueGreen => {
+                let says = serde_json::Value::String("blue-green".to_owned());
+                service.config.insert(UPDATE_STRATEGY.to_owned(), says);
+            }
+        }
+    }
+}
+
 /// The images that targets name, sorted by what a rollout does to them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Moved {
@@ -91,6 +137,8 @@ pub struct Moved {
     pub moved: Vec<String>,
     /// Those of them that name the shipped version already.
     pub there: Vec<String>,
+    /// Those of them whose tag is a higher version than the shipped one.
+    pub higher: Vec<String>,
 }
 
 /// Which of these images, as written in targets, a rollout of this version moves: those of its
@@ -115,6 +163,8 @@ pub fn moved(
         }
         if is_there(&image, tag, digest) {
             found.there.push(text.clone());
+        } else if is_downgrade(image.tag(), tag) {
+            found.higher.push(text.clone());
         }
         found.moved.push(text.clone());
     }
@@ -221,6 +271,7 @@ mod tests {
         let found = moved(&images, &repository, &rule, Some("v2"), Some(&digest));
         assert_eq!(found.moved, images[..5]);
         assert_eq!(found.there, [latest, there, pinned], "whatever their tag");
+        assert!(found.higher.is_empty(), "{:?}", found.higher);
         for image in &images {
             let one = state(&[image]);
             let next = with_version(&one, &repository, &rule, Some("v2"), Some(&digest));

@@ -3,8 +3,8 @@
 use crate::NAME;
 use serde_json::json;
 use std::collections::BTreeMap;
-use windlass_core::{batches, plan, target};
-use windlass_store::rollouts::{self, NewRollout, Preview, Scope};
+use windlass_core::{batches, plan};
+use windlass_store::rollouts::{self, NewRollout, Preview, Rival, Scope};
 use windlass_store::{Result, Session, events, plans, quarantine};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::{
@@ -12,6 +12,7 @@ use windlass_types::ids::{
 };
 use windlass_types::image::{Digest, ImageReference, Repository};
 use windlass_types::policy::{Filters, RolloutRule, TagRule};
+use windlass_types::rollout::SkipReason;
 
 /// What is to ship, to whom and how.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) digest: Option<&'a Digest>,
     pub(crate) tag_rule: TagRule,
     pub(crate) filters: &'a Filters,
+    /// Filters of policies asked before: their devices are not for this rollout.
+    pub(crate) without: Vec<Filters>,
     pub(crate) rule: RolloutRule,
     pub(crate) priority: i32,
     pub(crate) origin: Origin,
@@ -49,6 +52,8 @@ pub(crate) enum Made {
     Rollout(RolloutId),
     /// None, because nobody in scope can take the image; why, for people.
     NoDevices(String),
+    /// None, because every device in scope has a higher version; the same for people.
+    Downgrade(String),
 }
 
 impl Wanted<'_> {
@@ -83,43 +88,34 @@ pub(crate) async fn banned(
 
 /// Makes the rollout in a snapshot transaction, and ends the one it supersedes.
 pub(crate) async fn create(session: &mut Session, wanted: &Wanted<'_>) -> Result<Made> {
-    let id = RolloutId(session.new_id());
-    let seed = match wanted.origin {
-        Origin::Push { .. } => batches::seed_of(&id.to_string()),
-        // What a dry run of the same image has shown.
-        Origin::Trigger(_) => batches::seed_of(&wanted.image().to_string()),
-    };
-    let images = rollouts::images_in_use(session, wanted.repository).await?;
-    let sorted = target::moved(
-        &images,
-        wanted.repository,
-        &wanted.tag_rule,
-        wanted.tag,
-        wanted.digest,
-    );
-    let scope = Scope {
-        repository: wanted.repository.clone(),
-        digest: wanted.digest.cloned(),
-        moved: sorted.moved,
-        there: sorted.there,
-        filters: wanted.filters.clone(),
-        order: batches::coefficients(seed),
-    };
+    let id = RolloutId(uuid::Uuid::now_v7());
+    let (asked, scope) = scope(session, wanted, id).await?;
     let preview = rollouts::preview(session, &scope, 0).await?;
-    let made = (preview.eligible > 0).then_some(id);
+    let dealt = batches::layout(&preview.groups, &wanted.rule);
+    let made = (preview.eligible > 0 && dealt.is_ok()).then_some(id);
+    let rivals = rollouts::conflicts(session, &scope, &asked).await?;
+    let seed = asked.seed;
     // Also where nobody can take the new version: the old one is not wanted any more.
     let superseded = match wanted.origin {
         Origin::Push { policy, .. } => supersede(session, wanted, policy, made).await?,
         Origin::Trigger(_) => None,
     };
-    if made.is_none() {
-        let mut detail = nobody(&preview);
-        if let Some(old) = superseded {
-            detail.push_str(&format!("; rollout {old} of an older version was ended"));
+    let layout = match dealt {
+        Ok(layout) if preview.eligible > 0 => layout,
+        refused => {
+            let mut detail = match refused {
+                Ok(_) => nobody(&preview),
+                Err(chosen) => chosen.to_string(),
+            };
+            if let Some(old) = superseded {
+                detail.push_str(&format!("; rollout {old} of an older version was ended"));
+            }
+            return Ok(match preview.only(SkipReason::Downgrade) {
+                true => Made::Downgrade(detail),
+                false => Made::NoDevices(detail),
+            });
         }
-        return Ok(Made::NoDevices(detail));
-    }
-    let bounds = batches::bounds(preview.eligible, &batches::sizes_of(&wanted.rule));
+    };
     let (policy, version, delivery, trigger) = match wanted.origin {
         Origin::Push {
             policy,
@@ -140,12 +136,13 @@ pub(crate) async fn create(session: &mut Session, wanted: &Wanted<'_>) -> Result
         tag_rule: wanted.tag_rule.clone(),
         priority: wanted.priority,
         seed,
-        bounds,
+        layout,
         correlation: wanted.correlation,
         created_by: wanted.by.clone(),
         scope,
     };
     let devices = rollouts::create(session, &rollout).await?;
+    let conflicts: Vec<_> = rivals.iter().map(Rival::describe).collect();
     let event = NewEvent::new(EventType::RolloutCreated, NAME)
         .rollout(id, wanted.correlation)
         .subject(&wanted.image())
@@ -154,21 +151,52 @@ pub(crate) async fn create(session: &mut Session, wanted: &Wanted<'_>) -> Result
             "by": wanted.by,
             "policy_id": policy,
             "strategy": wanted.rule.strategy,
+            "priority": wanted.priority,
+            "status": rollout.status,
             "devices": devices,
-            "batches": batches::sizes(&rollout.bounds),
+            "batches": rollout.layout.sizes(),
+            // Those left out are counted with the last batch.
             "skipped": skipped(&preview),
             "supersedes": superseded,
+            "conflicts": conflicts,
         }));
     events::append(session, event).await?;
     tracing::info!(
         rollout.id = %id,
         image = %wanted.image(),
         devices,
-        batches = rollout.bounds.len(),
+        batches = rollout.layout.batches(),
         by = wanted.by,
         "a rollout was made"
     );
     Ok(Made::Rollout(id))
+}
+
+/// What is asked of the store, and the scope it gives.
+async fn scope<'a>(
+    session: &mut Session,
+    wanted: &'a Wanted<'_>,
+    id: RolloutId,
+) -> Result<(rollouts::Wanted<'a>, Scope)> {
+    let (seed, policy) = match wanted.origin {
+        Origin::Push { policy, .. } => (batches::seed_of(&id.to_string()), Some(policy)),
+        // What a dry run of the same image has shown.
+        Origin::Trigger(_) => (batches::seed_of(&wanted.image().to_string()), None),
+    };
+    let asked = rollouts::Wanted {
+        repository: wanted.repository,
+        tag: wanted.tag,
+        digest: wanted.digest,
+        tag_rule: &wanted.tag_rule,
+        filters: wanted.filters,
+        without: &wanted.without,
+        rule: &wanted.rule,
+        priority: wanted.priority,
+        policy,
+        seed,
+    };
+    let scope = Scope::of(session, &asked).await?;
+    Ok((asked, scope))
 }
 
 /// Ends the rollout of an older version, whether or not there is one of the new version.

@@ -48,8 +48,8 @@ async fn plan(deps: &Deps, metrics: &Metrics, id: TriggerId) -> Result<()> {
         tag_rule: TagRule::default(),
         filters: &trigger.filters,
         rule: trigger.rule.clone(),
-        // A person who orders it knows better than any policy.
-        priority: i32::MAX,
+        without: Vec::new(),
+        priority: trigger.priority,
         origin: Origin::Trigger(id),
         correlation: trigger.correlation,
         by: trigger.actor.clone(),
@@ -98,6 +98,8 @@ async fn decide(
     }
     Ok(match create(session, wanted).await? {
         Made::Rollout(id) => (TriggerDecision::Rollout, Some(id), None),
-        Made::NoDevices(detail) => (TriggerDecision::NoDevices, None, Some(detail)),
+        Made::NoDevices(detail) | Made::Downgrade(detail) => {
+            (TriggerDecision::NoDevices, None, Some(detail))
+        }
     })
 }

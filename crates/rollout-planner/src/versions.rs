@@ -141,6 +141,7 @@ async fn decide(session: &mut Session, version: &OpenVersion) -> Result<Option<D
         digest: version.digest.as_ref(),
         tag_rule: policy.spec.tag.clone(),
         filters: &policy.spec.filters,
+        without: Vec::new(),
         rule: policy.spec.rollout_rule(),
         priority: policy.spec.priority,
         origin: Origin::Push {
@@ -158,6 +159,7 @@ async fn decide(session: &mut Session, version: &OpenVersion) -> Result<Option<D
             rollout: Some(id),
             detail: None,
         }),
+        Made::Downgrade(detail) => without(PlanDecision::Downgrade, Some(policy), Some(detail)),
         Made::NoDevices(detail) => without(PlanDecision::NoDevices, Some(policy), Some(detail)),
     })
 }

@@ -31,6 +31,7 @@ pub mod provisioning;
 pub mod quarantine;
 pub mod reports;
 pub mod rollbacks;
+pub mod rollout_plans;
 pub mod rollouts;
 pub mod settings;
 mod store;

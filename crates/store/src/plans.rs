@@ -6,7 +6,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 use windlass_types::api::{PlanDecision, TriggerDecision};
 use windlass_types::ids::{
-    CorrelationId, DeliveryId, ImageVersionId, PolicyId, RolloutId, TriggerId,
+    CorrelationId, DeliveryId, ImageVersionId, PlanId, PolicyId, RolloutId, TriggerId,
 };
 use windlass_types::image::{Digest, Repository};
 use windlass_types::policy::{Filters, OnUnresolved, RolloutRule};
@@ -180,6 +180,10 @@ pub struct OpenTrigger {
     pub filters: Filters,
     /// What to do while the digest is unknown.
     pub on_unresolved: OnUnresolved,
+    /// Who has a device that two rollouts of the image want.
+    pub priority: i32,
+    /// The plan it is to ship exactly.
+    pub plan: Option<PlanId>,
     /// Who asked for it.
     pub actor: String,
     /// Why.
@@ -199,6 +203,8 @@ struct TriggerRow {
     rule: Json<RolloutRule>,
     filters: Json<Filters>,
     on_unresolved: String,
+    priority: i64,
+    plan_id: Option<Uuid>,
     actor: String,
     reason: String,
     correlation_id: Uuid,
@@ -219,6 +225,9 @@ impl TryFrom<TriggerRow> for OpenTrigger {
             rule: row.rule.0,
             filters: row.filters.0,
             on_unresolved: parse("image_triggers.on_unresolved", &row.on_unresolved)?,
+            // Written from an i32.
+            priority: i32::try_from(row.priority).unwrap_or(i32::MAX),
+            plan: row.plan_id.map(PlanId),
             actor: row.actor,
             reason: row.reason,
             correlation: CorrelationId(row.correlation_id),
@@ -262,7 +271,7 @@ pub async fn take_trigger(session: &mut Session, id: TriggerId) -> Result<Option
     let row: Option<TriggerRow> = session
         .sql(
             "UPDATE image_triggers SET detail = detail WHERE id = $1 AND settled_at IS NULL \
-             RETURNING id, repository, tag, digest, rule, filters, on_unresolved, actor, reason, \
+             RETURNING id, repository, tag, digest, rule, filters, on_unresolved, priority, plan_id, actor, reason, \
              correlation_id, resolve_attempts",
         )
         .bind(id.0)

@@ -14,7 +14,8 @@ pub use facts::{
     active_by_status, facts, failure_count, moving, next_due, progress, shipped_digest,
 };
 pub use gates::{admitted_lately, approvals, checks, waiting};
-pub use scope::{Preview, PreviewDevice, Scope, images_in_use, preview};
+pub(crate) use scope::place;
+pub use scope::{Preview, PreviewDevice, Rival, Scope, Wanted, conflicts, images_in_use, preview};
 
 use crate::db::Session;
 use crate::error::{Result, parse};

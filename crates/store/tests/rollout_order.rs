@@ -4,7 +4,6 @@
 use windlass_core::batches;
 use windlass_store::rollouts::{self, Scope};
 use windlass_testkit::{fleet, stores};
-use windlass_types::policy::Filters;
 
 #[tokio::test]
 async fn databases_order_devices_as_the_core_does() {
@@ -18,14 +17,7 @@ async fn databases_order_devices_as_the_core_does() {
         assert_eq!(images, ["r.io/demo/app:v1"]);
         for seed in [0, 1, -1, i64::MAX, i64::MIN] {
             let order = batches::coefficients(seed);
-            let scope = Scope {
-                repository: repository.clone(),
-                digest: None,
-                moved: images.clone(),
-                there: Vec::new(),
-                filters: Filters::default(),
-                order,
-            };
+            let scope = Scope::new(repository.clone(), images.clone(), order);
             let preview = rollouts::preview(&mut read, &scope, 100).await.unwrap();
             assert_eq!((preview.eligible, preview.total()), (60, 60));
             let mut expected = devices.clone();
@@ -38,6 +30,7 @@ async fn databases_order_devices_as_the_core_does() {
             let found: Vec<_> = preview.devices.iter().map(|d| d.device).collect();
             assert_eq!(found, expected, "seed {seed}");
             assert!(preview.devices.iter().map(|d| d.place).eq(1..=60));
+            assert_eq!(preview.groups.len(), 1);
         }
     }
 }

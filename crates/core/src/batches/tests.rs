@@ -1,10 +1,8 @@
 use super::*;
 use BatchSize::{Count, Percent};
 use proptest::prelude::*;
-use proptest::strategy::Strategy as _;
 use std::collections::BTreeMap;
 use uuid::Uuid;
-use windlass_types::policy::Strategy;
 
 const USUAL: [BatchSize; 3] = [Percent(10), Percent(50), Percent(100)];
 
@@ -54,17 +52,6 @@ fn a_rank_is_in_the_first_batch_that_reaches_it() {
     assert_eq!(batch_of(1, &[]), 1);
 }
 
-#[test]
-fn auto_takes_everybody_at_once() {
-    let rule = RolloutRule {
-        strategy: Strategy::Auto,
-        ..RolloutRule::default()
-    };
-    assert_eq!(bounds(7, &sizes_of(&rule)), [7]);
-    let rule = RolloutRule::default();
-    assert_eq!(bounds(7, &sizes_of(&rule)), [1, 4, 7]);
-}
-
 /// Stored rows rest on these numbers: a change of the formula would move devices between batches
 /// of rollouts that run.
 #[test]
@@ -96,7 +83,7 @@ fn membership(devices: &[Uuid], seed: i64, sizes: &[BatchSize]) -> BTreeMap<Uuid
         .collect()
 }
 
-fn any_sizes() -> impl proptest::strategy::Strategy<Value = Vec<BatchSize>> {
+fn any_sizes() -> impl Strategy<Value = Vec<BatchSize>> {
     prop::collection::vec(
         prop_oneof![
             (1_u32..=100).prop_map(Percent),

@@ -1,8 +1,8 @@
 //! What a rollout by hand would do.
 
-use windlass_core::{batches, target};
+use windlass_core::batches;
 use windlass_service::Problem;
-use windlass_store::rollouts::{self, Preview, Scope};
+use windlass_store::rollouts::{self, Preview, Rival, Scope, Wanted};
 use windlass_store::{Session, quarantine};
 use windlass_types::api::{PlannedBatch, PlannedDevice, TriggerPlan};
 use windlass_types::image::ImageReference;
@@ -19,31 +19,30 @@ pub(super) async fn plan(
     filters: Filters,
 ) -> Result<TriggerPlan, Problem> {
     let tag_rule = TagRule::default();
-    let in_use = rollouts::images_in_use(session, image.repository()).await?;
-    let sorted = target::moved(
-        &in_use,
-        image.repository(),
-        &tag_rule,
-        image.tag(),
-        image.digest(),
-    );
     // The planner's own seed for a rollout by hand.
     let canonical = ImageReference::of(image.repository(), image.tag(), image.digest());
-    let seed = batches::seed_of(&canonical.to_string());
-    let scope = Scope {
-        repository: image.repository().clone(),
-        digest: image.digest().cloned(),
-        moved: sorted.moved,
-        there: sorted.there,
-        filters,
-        order: batches::coefficients(seed),
+    let wanted = Wanted {
+        repository: image.repository(),
+        tag: image.tag(),
+        digest: image.digest(),
+        tag_rule: &tag_rule,
+        filters: &filters,
+        without: &[],
+        rule,
+        priority: i32::MAX,
+        policy: None,
+        seed: batches::seed_of(&canonical.to_string()),
     };
+    let scope = Scope::of(session, &wanted).await?;
     let preview = rollouts::preview(session, &scope, SHOWN).await?;
     let quarantined = match image.digest() {
         Some(digest) => quarantine::contains(session, digest).await?,
         None => false,
     };
-    Ok(describe(image, rule, &preview, quarantined))
+    let mut plan = describe(image, rule, &preview, quarantined);
+    let rivals = rollouts::conflicts(session, &scope, &wanted).await?;
+    plan.conflicts = rivals.iter().map(Rival::describe).collect();
+    Ok(plan)
 }
 
 fn describe(
@@ -52,34 +51,33 @@ fn describe(
     preview: &Preview,
     quarantined: bool,
 ) -> TriggerPlan {
-    let bounds = batches::bounds(preview.eligible, &batches::sizes_of(rule));
-    let mut before = 0;
+    let dealt = batches::layout(&preview.groups, rule);
+    let nobody = dealt.as_ref().err().map(ToString::to_string);
+    let layout = dealt.unwrap_or_default();
     let batches = (1_i64..)
-        .zip(&bounds)
-        .map(|(batch, bound)| {
-            let devices = bound - before;
-            before = *bound;
-            PlannedBatch {
-                batch,
-                devices,
-                starts_at: None,
-                ends_at: None,
-                waiting_for: if batch == 1 {
-                    "nothing: it starts when the rollout is made".to_owned()
-                } else {
-                    format!(
-                        "batch {} to be done without exceeding the failure limits, and {} s more",
-                        batch - 1,
-                        rule.batch_delay_seconds
-                    )
-                },
-            }
+        .zip(layout.sizes())
+        .map(|(batch, devices)| PlannedBatch {
+            batch,
+            devices: *devices,
+            starts_at: None,
+            ends_at: None,
+            waiting_for: if batch == 1 {
+                "nothing: it starts when the rollout is made".to_owned()
+            } else {
+                format!(
+                    "batch {} to be done without exceeding the failure limits, and {} s more",
+                    batch - 1,
+                    rule.batch_delay_seconds
+                )
+            },
         })
         .collect();
     let waiting_for = if quarantined {
         Some("nothing would be shipped: the digest is in quarantine".to_owned())
     } else if preview.eligible == 0 {
         Some("nothing would be shipped: no device in scope can take the image".to_owned())
+    } else if let Some(nobody) = nobody {
+        Some(format!("nothing would be shipped: {nobody}"))
     } else if image.digest().is_none() {
         Some("the registry, to tell the tag's digest".to_owned())
     } else {
@@ -90,7 +88,7 @@ fn describe(
         .iter()
         .map(|device| PlannedDevice {
             device_uuid: device.device,
-            batch: batches::batch_of(device.place, &bounds),
+            batch: layout.batch_of(device.value.as_deref(), device.place),
             skip: device.skip,
         })
         .collect::<Vec<_>>();

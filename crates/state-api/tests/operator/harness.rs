@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use windlass_bus::Bus;
+use windlass_core::batches::Layout;
 use windlass_core::target::state_id;
 use windlass_service::config::Config;
 use windlass_service::{Deps, serve};
@@ -11,7 +12,7 @@ use windlass_store::rollouts::{NewRollout, Scope};
 use windlass_store::{commands, rollouts, targets};
 use windlass_testkit::{TestStore, eventually, stores};
 use windlass_types::ids::{CorrelationId, DeviceId, RolloutId};
-use windlass_types::policy::{Filters, RolloutRule, TagRule};
+use windlass_types::policy::{RolloutRule, TagRule};
 use windlass_types::rollout::{CommandOutcome, RolloutStatus};
 use windlass_types::target::{TargetSource, TargetState};
 
@@ -179,19 +180,15 @@ impl Api {
             trigger: None,
             tag: Some("v2".to_owned()),
             scope: Scope {
-                repository,
                 digest: Some(digest(digit).parse().unwrap()),
-                moved,
-                there: Vec::new(),
-                filters: Filters::default(),
-                order: (1, 0),
+                ..Scope::new(repository, moved, (1, 0))
             },
             rule: RolloutRule::default(),
             tag_rule: TagRule::default(),
             priority: 0,
             seed: 0,
             status: RolloutStatus::Pending,
-            bounds: vec![1_000_000],
+            layout: Layout::default(),
             correlation: CorrelationId(uuid::Uuid::now_v7()),
             created_by: "test".to_owned(),
         };

@@ -1,11 +1,12 @@
 //! Making a rollout with its devices.
 
-use super::Scope;
+use super::scope::{Scope, place};
 use crate::build::Build;
 use crate::db::Session;
 use crate::error::Result;
 use sqlx::types::Json;
 use uuid::Uuid;
+use windlass_core::batches::Layout;
 use windlass_types::ids::{
     CorrelationId, DeliveryId, ImageVersionId, PolicyId, RolloutId, TriggerId,
 };
@@ -39,8 +40,8 @@ pub struct NewRollout {
     pub seed: i64,
     /// Where it stands first.
     pub status: RolloutStatus,
-    /// How many eligible devices are in the batches up to each one. Not empty.
-    pub bounds: Vec<i64>,
+    /// Which devices of the scope are in which batch.
+    pub layout: Layout,
     /// What ties its events together.
     pub correlation: CorrelationId,
     /// Who made it.
@@ -57,14 +58,13 @@ pub struct NewRollout {
 /// same version or trigger has its rollout already.
 pub async fn create(session: &mut Session, rollout: &NewRollout) -> Result<i64> {
     let now = session.now();
-    let batches = i64::try_from(rollout.bounds.len()).unwrap_or(i64::MAX);
     session
         .sql(
             "INSERT INTO image_rollouts (id, policy_id, delivery_id, image_version_id, trigger_id, \
              repository, tag, digest, strategy, rule, filters, tag_rule, priority, seed, status, batch_count, \
-             total_devices, correlation_id, created_by, created_at) \
+             total_devices, correlation_id, created_by, created_at, without) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 0, $17, \
-             $18, $19)",
+             $18, $19, $20)",
         )
         .bind(rollout.id.0)
         .bind(rollout.policy.map(|id| id.0))
@@ -81,16 +81,17 @@ pub async fn create(session: &mut Session, rollout: &NewRollout) -> Result<i64> 
         .bind(i64::from(rollout.priority))
         .bind(rollout.seed)
         .bind(rollout.status.as_str())
-        .bind(batches)
+        .bind(rollout.layout.batches())
         .bind(rollout.correlation.0)
         .bind(rollout.created_by.clone())
         .bind(now)
+        .bind(Json(rollout.scope.without.clone()))
         .execute()
         .await?;
     if rollout.scope.moved.is_empty() {
         return Ok(0);
     }
-    let devices = insert_devices(session, rollout.id.0, rollout, batches).await?;
+    let devices = insert_devices(session, rollout.id.0, rollout).await?;
     let devices = i64::try_from(devices).unwrap_or(i64::MAX);
     session
         .sql("UPDATE image_rollouts SET total_devices = $1 WHERE id = $2")
@@ -101,33 +102,20 @@ pub async fn create(session: &mut Session, rollout: &NewRollout) -> Result<i64> 
     Ok(devices)
 }
 
-async fn insert_devices(
-    session: &mut Session,
-    id: Uuid,
-    rollout: &NewRollout,
-    batches: i64,
-) -> Result<u64> {
-    let now = session.now();
-    let mut sql = Build::new(session.kind());
+async fn insert_devices(session: &mut Session, id: Uuid, rollout: &NewRollout) -> Result<u64> {
+    let (kind, now) = (session.kind(), session.now());
+    let mut sql = Build::new(kind);
     sql.text(
         "INSERT INTO device_rollout_status \
          (rollout_id, device_uuid, batch, status, reason, updated_at) SELECT ",
     )
     .value(id)
-    .text(", y.uuid, CASE WHEN y.reason IS NOT NULL THEN ")
-    .value(batches);
-    for (batch, bound) in (1_i64..).zip(&rollout.bounds) {
-        sql.text(" WHEN y.place <= ")
-            .value(*bound)
-            .text(" THEN ")
-            .value(batch);
-    }
-    sql.text(" ELSE ")
-        .value(batches)
-        .text(" END, CASE WHEN y.reason IS NULL THEN 'pending' ELSE 'skipped' END, y.reason, ")
-        .value(now)
-        .text(" FROM (");
-    rollout.scope.query(&mut sql);
-    sql.text(") y");
+    .text(
+        ", z.uuid, z.batch, CASE WHEN z.reason IS NULL THEN 'pending' ELSE 'skipped' END, z.reason, ",
+    )
+    .value(now)
+    .text(" FROM (");
+    place(&mut sql, kind, &rollout.scope, &rollout.layout, now);
+    sql.text(") z");
     sql.on(session).execute().await
 }

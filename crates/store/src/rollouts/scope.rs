@@ -1,28 +1,76 @@
 //! Which devices a rollout is about, and in which order they come.
 
+mod filter;
+mod placed;
+mod preview;
+mod rivals;
+
+pub(crate) use placed::place;
+pub use preview::{Preview, PreviewDevice, preview};
+pub use rivals::{Rival, conflicts};
+
 use crate::build::Build;
 use crate::db::Session;
-use crate::error::{Result, parse};
+use crate::error::Result;
+use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use uuid::Uuid;
-use windlass_types::ids::DeviceId;
+use windlass_core::{batches, target};
+use windlass_types::ids::{DeviceId, PolicyId, RolloutId};
 use windlass_types::image::{Digest, Repository};
-use windlass_types::policy::Filters;
-use windlass_types::rollout::SkipReason;
+use windlass_types::policy::{Filters, RolloutRule, TagRule};
+
+pub(super) use filter::{class_quarantined, filtered, in_penalty_box};
+
+/// What is to ship, to whom and how: what a [`Scope`] is made from.
+#[derive(Debug, Clone)]
+pub struct Wanted<'a> {
+    /// The repository.
+    pub repository: &'a Repository,
+    /// The tag it ships.
+    pub tag: Option<&'a str>,
+    /// The digest it ships.
+    pub digest: Option<&'a Digest>,
+    /// Which services of the repository it moves.
+    pub tag_rule: &'a TagRule,
+    /// Which devices.
+    pub filters: &'a Filters,
+    /// Not those that policies asked before take.
+    pub without: &'a [Filters],
+    /// How it runs.
+    pub rule: &'a RolloutRule,
+    /// Who has a device that two rollouts of the image want.
+    pub priority: i32,
+    /// The policy; none for a rollout that a person orders, which may go to a lower version.
+    pub policy: Option<PolicyId>,
+    /// What the order is drawn from.
+    pub seed: i64,
+}
 
 /// The devices whose target runs one of these images, less those the filters leave out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     /// The repository the rollout is about.
     pub repository: Repository,
-    /// The digest it ships: devices on which it failed before are skipped.
+    /// The digest it ships: devices on which it failed before are skipped, and those of a class for
+    /// which it is in quarantine.
     pub digest: Option<Digest>,
     /// Images in use ([`images_in_use`]) that the rollout moves, as written in targets.
     pub moved: Vec<String>,
     /// Those of them that name the shipped version already.
     pub there: Vec<String>,
+    /// Those of them that are a higher version, where the rollout may not go below that.
+    pub higher: Vec<String>,
     /// Which devices.
     pub filters: Filters,
+    /// Not those that one of these takes.
+    pub without: Vec<Filters>,
+    /// Active rollouts of the repository that have their devices before this one.
+    pub held_by: Vec<RolloutId>,
+    /// The tag whose values have their shares of the batches apart.
+    pub batch_by: Option<String>,
+    /// The tags that choose the devices of the first batch; empty where it is not chosen so.
+    pub chosen: BTreeMap<String, String>,
     /// The order: factor and offset, from the seed.
     pub order: (i64, i64),
 }
@@ -45,143 +93,169 @@ pub async fn images_in_use(session: &mut Session, repository: &Repository) -> Re
 }
 
 impl Scope {
-    /// A query of (uuid, reason, place): the reason why a device is skipped, and its place in the
-    /// order of those that are not, or of those that are. There must be images to move.
-    pub(super) fn query(&self, sql: &mut Build) {
+    /// Every device that runs one of these images of a repository, in this order.
+    #[must_use]
+    pub fn new(repository: Repository, moved: Vec<String>, order: (i64, i64)) -> Self {
+        Self {
+            repository,
+            digest: None,
+            moved,
+            there: Vec::new(),
+            higher: Vec::new(),
+            filters: Filters::default(),
+            without: Vec::new(),
+            held_by: Vec::new(),
+            batch_by: None,
+            chosen: BTreeMap::new(),
+            order,
+        }
+    }
+
+    /// The scope of what is to ship, as the store is now.
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    pub async fn of(session: &mut Session, wanted: &Wanted<'_>) -> Result<Self> {
+        let images = images_in_use(session, wanted.repository).await?;
+        let sorted = target::moved(
+            &images,
+            wanted.repository,
+            wanted.tag_rule,
+            wanted.tag,
+            wanted.digest,
+        );
+        let down = wanted.rule.allow_downgrade || wanted.policy.is_none();
+        Ok(Self {
+            repository: wanted.repository.clone(),
+            digest: wanted.digest.cloned(),
+            moved: sorted.moved,
+            there: sorted.there,
+            higher: if down { Vec::new() } else { sorted.higher },
+            filters: wanted.filters.clone(),
+            without: wanted.without.to_vec(),
+            held_by: rivals::above(session, wanted).await?,
+            batch_by: wanted.rule.batch_by.clone(),
+            chosen: batches::chosen_tags(wanted.rule),
+            order: batches::coefficients(wanted.seed),
+        })
+    }
+
+    /// A query of (uuid, reason, value, chosen, place): the reason why a device is skipped; the value it
+    /// has of the tag of the batches; whether it is chosen for the first batch; and its place among
+    /// those of the same value that are not skipped, or that are. With `only` it is about these devices.
+    /// There must be images to move.
+    pub(super) fn query(&self, sql: &mut Build, now: DateTime<Utc>, only: Option<&[DeviceId]>) {
         sql.text(
-            "SELECT x.uuid, x.reason, row_number() OVER (\
-               PARTITION BY CASE WHEN x.reason IS NULL THEN 0 ELSE 1 END \
-               ORDER BY (x.shuffle * ",
+            "SELECT x.uuid, x.reason, x.value, x.chosen, row_number() OVER (\
+               PARTITION BY CASE WHEN x.reason IS NULL THEN 0 ELSE 1 END, x.value \
+               ORDER BY x.chosen DESC, (x.shuffle * ",
         )
         .value(self.order.0)
         .text(" + ")
         .value(self.order.1)
-        .text(
-            ") % 2147483647, x.uuid) AS place FROM (\
-               SELECT d.uuid, d.shuffle, CASE WHEN NOT d.enabled THEN 'disabled' \
-                 WHEN f.device_uuid IS NOT NULL THEN 'failed_here_before' \
-                 WHEN s.there = 1 THEN 'already_on_image' END AS reason \
-               FROM (SELECT state_id, MIN(",
-        );
-        if self.there.is_empty() {
-            sql.text("0");
-        } else {
-            sql.text("CASE WHEN image IN ")
-                .list(self.there.iter().cloned())
-                .text(" THEN 1 ELSE 0 END");
+        .text(") % 2147483647, x.uuid) AS place FROM (SELECT d.uuid, d.shuffle, ");
+        self.value_of(sql);
+        sql.text(" AS value, ");
+        self.is_chosen(sql);
+        sql.text(" AS chosen, ");
+        self.reason(sql, now);
+        sql.text(" AS reason FROM ");
+        self.states(sql);
+        sql.text(
+            " JOIN device_targets t ON t.state_id = s.state_id \
+             JOIN devices d ON d.uuid = t.device_uuid \
+             LEFT JOIN device_failed_images f ON f.device_uuid = d.uuid AND f.digest = ",
+        )
+        .value(self.digest.as_ref().map(Digest::to_string))
+        .text(" WHERE ");
+        filtered(sql, "d", &self.filters, &self.without);
+        if let Some(only) = only {
+            sql.text(" AND d.uuid IN ")
+                .list(only.iter().map(|device| device.0));
         }
-        sql.text(") AS there FROM target_services WHERE repository = ")
-            .value(self.repository.to_string())
-            .text(" AND image IN ")
-            .list(self.moved.iter().cloned())
-            .text(
-                " GROUP BY state_id) s \
-                 JOIN device_targets t ON t.state_id = s.state_id \
-                 JOIN devices d ON d.uuid = t.device_uuid \
-                 LEFT JOIN device_failed_images f ON f.device_uuid = d.uuid AND f.digest = ",
-            )
-            .value(self.digest.as_ref().map(Digest::to_string));
-        self.filter(sql);
         sql.text(") x");
     }
 
-    fn filter(&self, sql: &mut Build) {
-        let mut before = " WHERE ";
-        if !self.filters.fleets.is_empty() {
-            let fleets = self.filters.fleets.iter().map(|fleet| fleet.as_str());
-            sql.text(before).text("d.fleet_id IN ").list(fleets);
-            before = " AND ";
-        }
-        for (key, value) in &self.filters.tags {
-            sql.text(before)
+    fn value_of(&self, sql: &mut Build) {
+        match &self.batch_by {
+            Some(key) => sql
                 .text(
-                    "EXISTS (SELECT 1 FROM device_tags g WHERE g.device_uuid = d.uuid AND g.key = ",
+                    "(SELECT g.value FROM device_tags g WHERE g.device_uuid = d.uuid AND g.key = ",
                 )
                 .value(key.clone())
-                .text(" AND g.value = ")
-                .value(value.clone())
-                .text(")");
-            before = " AND ";
+                .text(")"),
+            None => sql.text("CAST(NULL AS TEXT)"),
+        };
+    }
+
+    fn is_chosen(&self, sql: &mut Build) {
+        if self.chosen.is_empty() {
+            sql.text("0");
+            return;
         }
-        if !self.filters.uuids.is_empty() {
-            let uuids = self.filters.uuids.iter().map(|device| device.0);
-            sql.text(before).text("d.uuid IN ").list(uuids);
+        let tags = Filters {
+            tags: self.chosen.clone(),
+            ..Filters::default()
+        };
+        sql.text("CASE WHEN ");
+        filtered(sql, "d", &tags, &[]);
+        sql.text(" THEN 1 ELSE 0 END");
+    }
+
+    fn reason(&self, sql: &mut Build, now: DateTime<Utc>) {
+        sql.text("CASE WHEN NOT d.enabled THEN 'disabled' WHEN ");
+        in_penalty_box(sql, "d.uuid", now);
+        sql.text(" THEN 'penalty_box' ");
+        if let Some(digest) = &self.digest {
+            sql.text("WHEN ");
+            class_quarantined(sql, "d.uuid", digest);
+            sql.text(" THEN 'quarantined' ");
         }
-    }
-}
-
-/// What a rollout of a scope would be.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Preview {
-    /// How many devices it would be admitted to, batch by batch.
-    pub eligible: i64,
-    /// How many it would skip, by reason.
-    pub skipped: BTreeMap<SkipReason, i64>,
-    /// The first devices: those in the batches by their place, then the skipped ones.
-    pub devices: Vec<PreviewDevice>,
-}
-
-impl Preview {
-    /// All devices in scope.
-    #[must_use]
-    pub fn total(&self) -> i64 {
-        self.eligible + self.skipped.values().sum::<i64>()
-    }
-}
-
-/// A device of a [`Preview`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PreviewDevice {
-    /// The device.
-    pub device: DeviceId,
-    /// Its place, from 1, in the order of the rollout; the batch is `batches::batch_of` of it. Of
-    /// skipped devices it is the place among the skipped.
-    pub place: i64,
-    /// Why it would be skipped.
-    pub skip: Option<SkipReason>,
-}
-
-/// What a rollout of this scope would be, with at most `limit` of its devices. Writes nothing.
-///
-/// # Errors
-/// Whatever the database says.
-pub async fn preview(session: &mut Session, scope: &Scope, limit: i64) -> Result<Preview> {
-    let mut preview = Preview::default();
-    if scope.moved.is_empty() {
-        return Ok(preview);
-    }
-    let mut sql = Build::new(session.kind());
-    sql.text("SELECT reason, COUNT(*) FROM (");
-    scope.query(&mut sql);
-    sql.text(") y GROUP BY reason");
-    let counts: Vec<(Option<String>, i64)> = sql.on(session).all().await?;
-    for (reason, devices) in counts {
-        match reason {
-            None => preview.eligible = devices,
-            Some(reason) => {
-                let reason = parse("device_rollout_status.reason", &reason)?;
-                preview.skipped.insert(reason, devices);
-            }
+        sql.text(
+            "WHEN f.device_uuid IS NOT NULL THEN 'failed_here_before' \
+             WHEN s.there = 1 THEN 'already_on_image' WHEN s.higher = 1 THEN 'downgrade' ",
+        );
+        if !self.held_by.is_empty() {
+            sql.text(
+                "WHEN EXISTS (SELECT 1 FROM device_rollout_status o WHERE o.device_uuid = d.uuid \
+                 AND o.status <> 'skipped' AND o.rollout_id IN ",
+            )
+            .list(self.held_by.iter().map(|rollout| rollout.0))
+            .text(") THEN 'higher_priority' ");
         }
+        sql.text("END");
     }
-    if limit == 0 {
-        return Ok(preview);
+
+    /// The states with services that are moved; a state is there once all of them are, and higher where
+    /// one of them is.
+    fn states(&self, sql: &mut Build) {
+        sql.text("(SELECT state_id, MIN(");
+        one_of(sql, &self.there);
+        sql.text(") AS there, MAX(");
+        one_of(sql, &self.higher);
+        sql.text(") AS higher FROM target_services WHERE repository = ")
+            .value(self.repository.to_string())
+            .text(" AND image IN ")
+            .list(self.moved.iter().cloned())
+            .text(" GROUP BY state_id) s");
     }
-    let mut sql = Build::new(session.kind());
-    sql.text("SELECT uuid, reason, place FROM (");
-    scope.query(&mut sql);
-    sql.text(") y ORDER BY CASE WHEN reason IS NULL THEN 0 ELSE 1 END, place LIMIT ")
-        .value(limit);
-    let rows: Vec<(Uuid, Option<String>, i64)> = sql.on(session).all().await?;
-    for (uuid, reason, place) in rows {
-        let skip = reason
-            .map(|reason| parse("device_rollout_status.reason", &reason))
-            .transpose()?;
-        preview.devices.push(PreviewDevice {
-            device: DeviceId(uuid),
-            place,
-            skip,
-        });
+}
+
+fn one_of(sql: &mut Build, images: &[String]) {
+    if images.is_empty() {
+        sql.text("0");
+    } else {
+        sql.text("CASE WHEN image IN ")
+            .list(images.iter().cloned())
+            .text(" THEN 1 ELSE 0 END");
     }
-    Ok(preview)
+}
+
+/// A device's row of a scope's query.
+#[derive(sqlx::FromRow)]
+pub(super) struct ScopeRow {
+    pub(super) uuid: Uuid,
+    pub(super) reason: Option<String>,
+    pub(super) value: Option<String>,
+    pub(super) place: i64,
 }
