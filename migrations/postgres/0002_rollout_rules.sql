@@ -41,12 +41,21 @@ ALTER TABLE device_rollout_status
     ADD COLUMN retries BIGINT NOT NULL DEFAULT 0 CHECK (retries >= 0),
     ADD COLUMN retry_at TIMESTAMPTZ,
     -- The slice it was admitted with last.
-    ADD COLUMN slice BIGINT;
+    ADD COLUMN slice BIGINT,
+    -- Why it is to be put back: from the order on until it is on its way.
+    ADD COLUMN rollback_why TEXT;
 CREATE INDEX device_rollout_status_retry ON device_rollout_status (rollout_id, retry_at)
     WHERE status = 'pending' AND retry_at IS NOT NULL;
 -- Whether a device that waits to be tried again is unavailable is asked by device.
 CREATE INDEX device_rollout_status_retrying ON device_rollout_status (device_uuid)
     WHERE status = 'pending' AND retry_at IS NOT NULL;
+CREATE INDEX device_rollout_status_ordered_back ON device_rollout_status (rollout_id, batch, device_uuid)
+    WHERE rollback_why IS NOT NULL;
+-- Whether anything of the kind happened in a rollout is asked every second.
+CREATE INDEX device_rollout_status_environment ON device_rollout_status (rollout_id, judged_at)
+    WHERE verdict = 'environment';
+CREATE INDEX device_rollout_status_silent ON device_rollout_status (rollout_id, updated_at)
+    WHERE status = 'unreachable' AND reason = 'silent_after_update';
 
 ALTER TABLE quarantined_digests
     DROP CONSTRAINT quarantined_digests_pkey,
@@ -61,6 +70,10 @@ ALTER TABLE image_triggers
     ADD COLUMN priority BIGINT NOT NULL DEFAULT 2147483647,
     -- The plan it is to ship exactly.
     ADD COLUMN plan_id UUID;
+
+-- The version that a person set last, whatever rollouts changed since: nobody undoes that.
+ALTER TABLE device_targets ADD COLUMN hand_version BIGINT;
+UPDATE device_targets SET hand_version = version WHERE source = 'operator';
 
 -- IANA name, where the device has one of its own.
 ALTER TABLE devices ADD COLUMN time_zone TEXT;
@@ -141,15 +154,21 @@ CREATE TABLE device_checks (
 );
 CREATE INDEX device_checks_due ON device_checks (next_at) WHERE next_at IS NOT NULL;
 
--- Devices that failed good images again and again, set aside until a time.
+-- Devices that failed good images again and again, set aside until a time. A row stays when that time
+-- is over, so that the next one is longer.
 CREATE TABLE device_penalties (
     device_uuid UUID PRIMARY KEY,
     reason      TEXT NOT NULL,
     evidence    JSONB NOT NULL,
     since       TIMESTAMPTZ NOT NULL,
     until       TIMESTAMPTZ NOT NULL,
-    CHECK (until > since)
+    -- How often in a row; 0 once a person lifted it.
+    times       BIGINT NOT NULL DEFAULT 1 CHECK (times >= 0),
+    -- When its end was told.
+    ended_at    TIMESTAMPTZ,
+    CHECK (until >= since)
 );
+CREATE INDEX device_penalties_open ON device_penalties (until) WHERE ended_at IS NULL;
 
 -- What a dry run showed, so that it can be shipped exactly so.
 CREATE TABLE rollout_plans (

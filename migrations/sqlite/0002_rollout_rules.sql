@@ -155,6 +155,8 @@ CREATE TABLE device_rollout_status (
     retry_at         TEXT,
     -- The slice it was admitted with last.
     slice            INTEGER,
+    -- Why it is to be put back: from the order on until it is on its way.
+    rollback_why     TEXT,
     admitted_at      TEXT,
     check_at         TEXT,
     deadline_at      TEXT,
@@ -211,6 +213,13 @@ CREATE INDEX device_rollout_status_retry ON device_rollout_status (rollout_id, r
 -- Whether a device that waits to be tried again is unavailable is asked by device.
 CREATE INDEX device_rollout_status_retrying ON device_rollout_status (device_uuid)
     WHERE status = 'pending' AND retry_at IS NOT NULL;
+CREATE INDEX device_rollout_status_ordered_back ON device_rollout_status (rollout_id, batch, device_uuid)
+    WHERE rollback_why IS NOT NULL;
+-- Whether anything of the kind happened in a rollout is asked every second.
+CREATE INDEX device_rollout_status_environment ON device_rollout_status (rollout_id, judged_at)
+    WHERE verdict = 'environment';
+CREATE INDEX device_rollout_status_silent ON device_rollout_status (rollout_id, updated_at)
+    WHERE status = 'unreachable' AND reason = 'silent_after_update';
 
 CREATE VIEW active_rollouts AS
     SELECT r.id, r.policy_id, r.repository, r.tag, r.digest, r.strategy, r.status, r.status_reason,
@@ -219,6 +228,10 @@ CREATE VIEW active_rollouts AS
            (SELECT COUNT(*) FROM device_rollout_status d WHERE d.rollout_id = r.id AND d.verdict = 'failed') AS failed_devices
       FROM image_rollouts r
      WHERE r.finished_at IS NULL;
+
+-- The version that a person set last, whatever rollouts changed since: nobody undoes that.
+ALTER TABLE device_targets ADD COLUMN hand_version INTEGER;
+UPDATE device_targets SET hand_version = version WHERE source = 'operator';
 
 -- IANA name, where the device has one of its own.
 ALTER TABLE devices ADD COLUMN time_zone TEXT;
@@ -299,15 +312,21 @@ CREATE TABLE device_checks (
 ) STRICT;
 CREATE INDEX device_checks_due ON device_checks (next_at) WHERE next_at IS NOT NULL;
 
--- Devices that failed good images again and again, set aside until a time.
+-- Devices that failed good images again and again, set aside until a time. A row stays when that time
+-- is over, so that the next one is longer.
 CREATE TABLE device_penalties (
     device_uuid BLOB PRIMARY KEY,
     reason      TEXT NOT NULL,
     evidence    TEXT NOT NULL,
     since       TEXT NOT NULL,
     until       TEXT NOT NULL,
-    CHECK (until > since)
+    -- How often in a row; 0 once a person lifted it.
+    times       INTEGER NOT NULL DEFAULT 1 CHECK (times >= 0),
+    -- When its end was told.
+    ended_at    TEXT,
+    CHECK (until >= since)
 ) STRICT;
+CREATE INDEX device_penalties_open ON device_penalties (until) WHERE ended_at IS NULL;
 
 -- What a dry run showed, so that it can be shipped exactly so.
 CREATE TABLE rollout_plans (

@@ -284,9 +284,9 @@ impl Work<'_> {
         }
         let rule = &self.rollout.rule.failure;
         budget::exceeded(
-            &self.input.facts.failures.batches,
-            &self.input.facts.failures.latest_failed,
+            &self.input.facts.failures,
             rule,
+            self.rollout.current_batch,
             batch_ended,
         )
         .map(|exceeded| exceeded.detail)

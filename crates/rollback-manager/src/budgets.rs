@@ -49,9 +49,9 @@ async fn judge(session: &mut Session, rollout: &Rollout) -> Result<Option<Exceed
     let failures = rollouts::failure_count(session, rollout).await?;
     let ended = rollbacks::batch_ended(session, rollout.id, rollout.current_batch).await?;
     Ok(exceeded(
-        &failures.batches,
-        &failures.latest_failed,
+        &failures,
         &rollout.rule.failure,
+        rollout.current_batch,
         ended,
     ))
 }

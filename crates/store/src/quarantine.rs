@@ -1,20 +1,39 @@
-//! Digests that ship no more.
+//! Digests that ship no more: to all devices, or to those of a class, which have the same value of a
+//! tag.
+
+mod lift;
+
+pub use lift::{lift, lift_class};
 
 use crate::db::Session;
 use crate::error::{Result, parse};
-use crate::events;
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::types::Json;
+use std::fmt;
+use std::str::FromStr;
 use uuid::Uuid;
 use windlass_types::api::QuarantinedDigest;
-use windlass_types::event::{EventType, NewEvent};
-use windlass_types::ids::{CorrelationId, RolloutId};
+use windlass_types::ids::RolloutId;
 use windlass_types::image::{Digest, Repository};
+
+const COLUMNS: &str =
+    "digest, tag_key, tag_value, repository, rollout_id, reason, evidence, created_at";
+
+/// The devices that have the same value of a tag.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Class {
+    /// The tag.
+    pub key: String,
+    /// Its value; empty for devices without the tag.
+    pub value: String,
+}
 
 #[derive(sqlx::FromRow)]
 struct Row {
     digest: String,
+    tag_key: String,
+    tag_value: String,
     repository: String,
     rollout_id: Option<Uuid>,
     reason: String,
@@ -25,11 +44,12 @@ struct Row {
 impl TryFrom<Row> for QuarantinedDigest {
     type Error = crate::Error;
     fn try_from(row: Row) -> Result<Self> {
+        let of_class = !row.tag_key.is_empty();
         Ok(Self {
             digest: parse("quarantined_digests.digest", &row.digest)?,
+            tag_key: of_class.then_some(row.tag_key),
+            tag_value: of_class.then_some(row.tag_value),
             repository: row.repository,
-            tag_key: None,
-            tag_value: None,
             rollout_id: row.rollout_id.map(RolloutId),
             reason: row.reason,
             evidence: row.evidence.0,
@@ -38,7 +58,27 @@ impl TryFrom<Row> for QuarantinedDigest {
     }
 }
 
-/// Whether a digest is in quarantine.
+/// A condition: this digest (an expression of SQL) is in quarantine for this device, be it for all
+/// or for its class.
+#[expect(dead_code, reason = "asked next")]
+pub(crate) fn holds(device: &str, digest: &str) -> String {
+    condition(device, digest, "q.tag_key = '' OR ")
+}
+
+/// A condition: this digest is in quarantine for this device's class.
+pub(crate) fn of_class(device: &str, digest: &str) -> String {
+    condition(device, digest, "q.tag_key <> '' AND ")
+}
+
+fn condition(device: &str, digest: &str, all: &str) -> String {
+    format!(
+        "EXISTS (SELECT 1 FROM quarantined_digests q LEFT JOIN device_tags qt \
+         ON qt.device_uuid = {device} AND qt.key = q.tag_key \
+         WHERE q.digest = {digest} AND ({all}q.tag_value = COALESCE(qt.value, '')))"
+    )
+}
+
+/// Whether a digest is in quarantine for all devices.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -51,7 +91,7 @@ pub async fn contains(session: &mut Session, digest: &Digest) -> Result<bool> {
     Ok(found.is_some())
 }
 
-/// Whether anything is in quarantine.
+/// Whether anything is in quarantine, for all or for a class.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -63,8 +103,8 @@ pub async fn any(session: &mut Session) -> Result<bool> {
     Ok(found.is_some())
 }
 
-/// Puts a digest into quarantine. Returns false where it is there already; the first reason stays.
-/// The caller appends the event.
+/// Puts a digest into quarantine for all devices. Returns false where it is there already; the first
+/// reason stays. The caller appends the event.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -76,13 +116,49 @@ pub async fn add(
     reason: &str,
     evidence: Value,
 ) -> Result<bool> {
+    insert(session, digest, None, repository, rollout, reason, evidence).await
+}
+
+/// Puts a digest into quarantine for the devices of a class. Returns false where it is there already.
+/// The caller appends the event.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn add_for_class(
+    session: &mut Session,
+    digest: &Digest,
+    class: &Class,
+    repository: &Repository,
+    rollout: RolloutId,
+    reason: &str,
+    evidence: Value,
+) -> Result<bool> {
+    let (class, rollout) = (Some(class), Some(rollout));
+    insert(
+        session, digest, class, repository, rollout, reason, evidence,
+    )
+    .await
+}
+
+async fn insert(
+    session: &mut Session,
+    digest: &Digest,
+    class: Option<&Class>,
+    repository: &Repository,
+    rollout: Option<RolloutId>,
+    reason: &str,
+    evidence: Value,
+) -> Result<bool> {
     let now = session.now();
     let added = session
         .sql(
-            "INSERT INTO quarantined_digests (digest, repository, rollout_id, reason, evidence, \
-             created_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (digest, tag_key, tag_value) DO NOTHING",
+            "INSERT INTO quarantined_digests (digest, tag_key, tag_value, repository, rollout_id, \
+             reason, evidence, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+             ON CONFLICT (digest, tag_key, tag_value) DO NOTHING",
         )
         .bind(digest.to_string())
+        .bind(class.map_or_else(String::new, |class| class.key.clone()))
+        .bind(class.map_or_else(String::new, |class| class.value.clone()))
         .bind(repository.to_string())
         .bind(rollout.map(|id| id.0))
         .bind(reason.to_owned())
@@ -93,103 +169,156 @@ pub async fn add(
     Ok(added == 1)
 }
 
-/// One digest's quarantine, with its evidence.
+/// One digest's quarantine for all devices, with its evidence.
 ///
 /// # Errors
 /// Whatever the database says.
 pub async fn get(session: &mut Session, digest: &Digest) -> Result<Option<QuarantinedDigest>> {
     let row: Option<Row> = session
-        .sql(
-            "SELECT digest, repository, rollout_id, reason, evidence, created_at \
-             FROM quarantined_digests WHERE digest = $1 AND tag_key = ''",
-        )
+        .built(format!(
+            "SELECT {COLUMNS} FROM quarantined_digests WHERE digest = $1 AND tag_key = ''"
+        ))
         .bind(digest.to_string())
         .optional()
         .await?;
     row.map(QuarantinedDigest::try_from).transpose()
 }
 
-/// Up to `limit` digests in quarantine, in the order of their text, after one of them.
+/// The classes of devices for which a digest is in quarantine, with the evidence.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn classes(session: &mut Session, digest: &Digest) -> Result<Vec<QuarantinedDigest>> {
+    let rows: Vec<Row> = session
+        .built(format!(
+            "SELECT {COLUMNS} FROM quarantined_digests WHERE digest = $1 AND tag_key <> '' \
+             ORDER BY tag_key, tag_value"
+        ))
+        .bind(digest.to_string())
+        .all()
+        .await?;
+    rows.into_iter().map(QuarantinedDigest::try_from).collect()
+}
+
+/// A place in the list: after this one. As text, it is the digest alone, or the digest, the length
+/// of the tag's name in bytes, the tag's name and its value: `sha256:…:5:modelpi`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    digest: Digest,
+    class: Option<Class>,
+}
+
+impl From<&QuarantinedDigest> for Place {
+    fn from(row: &QuarantinedDigest) -> Self {
+        let class = row.tag_key.clone().map(|key| Class {
+            key,
+            value: row.tag_value.clone().unwrap_or_default(),
+        });
+        Self {
+            digest: row.digest.clone(),
+            class,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.digest)?;
+        match &self.class {
+            Some(Class { key, value }) => write!(f, ":{}:{key}{value}", key.len()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A text that is no place in the list of digests in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no place in the list of digests in quarantine; send `next` of the page before")]
+pub struct InvalidPlace(String);
+
+impl FromStr for Place {
+    type Err = InvalidPlace;
+    fn from_str(text: &str) -> std::result::Result<Self, InvalidPlace> {
+        let bad = || InvalidPlace(text.to_owned());
+        let mut parts = text.splitn(4, ':');
+        let algorithm = parts.next().ok_or_else(bad)?;
+        let hex = parts.next().ok_or_else(bad)?;
+        let digest = format!("{algorithm}:{hex}").parse().map_err(|_bad| bad())?;
+        let class = match (parts.next(), parts.next()) {
+            (None, _) => None,
+            (Some(_), None) => return Err(bad()),
+            (Some(length), Some(rest)) => {
+                let length = length.parse().map_err(|_bad| bad())?;
+                let (key, value) = rest.split_at_checked(length).ok_or_else(bad)?;
+                Some(Class {
+                    key: key.to_owned(),
+                    value: value.to_owned(),
+                })
+            }
+        };
+        Ok(Self { digest, class })
+    }
+}
+
+/// Up to `limit` digests in quarantine, in the order of their text and then of their classes, after
+/// one of them.
 ///
 /// # Errors
 /// Whatever the database says.
 pub async fn list(
     session: &mut Session,
-    after: Option<&Digest>,
+    after: Option<&Place>,
     limit: i64,
 ) -> Result<Vec<QuarantinedDigest>> {
+    let class = after.and_then(|place| place.class.clone());
     let rows: Vec<Row> = session
-        .sql(
-            "SELECT digest, repository, rollout_id, reason, evidence, created_at \
-             FROM quarantined_digests WHERE digest > $1 ORDER BY digest LIMIT $2",
-        )
-        .bind(after.map_or_else(String::new, Digest::to_string))
+        .built(format!(
+            "SELECT {COLUMNS} FROM quarantined_digests \
+             WHERE (digest, tag_key, tag_value) > ($1, $2, $3) \
+             ORDER BY digest, tag_key, tag_value LIMIT $4"
+        ))
+        .bind(after.map_or_else(String::new, |place| place.digest.to_string()))
+        .bind(class.as_ref().map_or_else(String::new, |c| c.key.clone()))
+        .bind(class.map_or_else(String::new, |c| c.value))
         .bind(limit)
         .all()
         .await?;
     rows.into_iter().map(QuarantinedDigest::try_from).collect()
 }
 
-/// Lets a digest ship again, also to the devices it failed on, and appends the event with who
-/// lifted it and why. The failures so far no longer count against the budgets of its rollouts, or it
-/// would be back at once. Returns false where it is neither in quarantine nor failed on any device.
-///
-/// # Errors
-/// Whatever the database says.
-pub async fn lift(
-    session: &mut Session,
-    digest: &Digest,
-    actor: &str,
-    reason: &str,
-) -> Result<bool> {
-    let row: Option<Row> = session
-        .sql(
-            "DELETE FROM quarantined_digests WHERE digest = $1 \
-             RETURNING digest, repository, rollout_id, reason, evidence, created_at",
-        )
-        .bind(digest.to_string())
-        .optional()
-        .await?;
-    let forgiven: Vec<(Uuid,)> = session
-        .sql("DELETE FROM device_failed_images WHERE digest = $1 RETURNING rollout_id")
-        .bind(digest.to_string())
-        .all()
-        .await?;
-    let failed_in = forgiven.iter().map(|(rollout,)| *rollout).max();
-    if row.is_none() && failed_in.is_none() {
-        return Ok(false);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_read_back_from_its_text() {
+        let digest = format!("sha256:{}", "ab".repeat(32));
+        let class = |key: &str, value: &str| {
+            Some(Class {
+                key: key.to_owned(),
+                value: value.to_owned(),
+            })
+        };
+        for class in [
+            None,
+            class("model", "pi:4"),
+            class("a:b", ""),
+            class("größe", "ü"),
+        ] {
+            let place = Place {
+                digest: digest.parse().unwrap_or_else(|_| unreachable!()),
+                class,
+            };
+            assert_eq!(place.to_string().parse(), Ok(place));
+        }
+        for wrong in [
+            "",
+            "sha256",
+            "sha256:12",
+            &format!("{digest}:"),
+            &format!("{digest}:9:key"),
+        ] {
+            assert!(wrong.parse::<Place>().is_err(), "{wrong}");
+        }
     }
-    let now = session.now();
-    session
-        .sql("UPDATE image_rollouts SET failures_from = $1 WHERE digest = $2")
-        .bind(now)
-        .bind(digest.to_string())
-        .execute()
-        .await?;
-    let rollout = row.as_ref().map_or(failed_in, |row| row.rollout_id);
-    let known: Option<(Uuid, String)> = session
-        .sql("SELECT correlation_id, repository FROM image_rollouts WHERE id = $1")
-        .bind(rollout)
-        .optional()
-        .await?;
-    let repository = row
-        .as_ref()
-        .map(|row| row.repository.clone())
-        .or_else(|| known.as_ref().map(|(_, repository)| repository.clone()));
-    let subject = repository
-        .as_ref()
-        .map_or_else(|| digest.to_string(), |name| format!("{name}@{digest}"));
-    let mut event = NewEvent::new(EventType::QuarantineLifted, actor)
-        .subject(&subject)
-        .data(json!({
-            "digest": digest,
-            "repository": repository,
-            "reason": reason,
-            "was_quarantined_for": row.map(|row| row.reason),
-            "devices_forgiven": forgiven.len(),
-        }));
-    event.rollout_id = rollout.map(RolloutId);
-    event.correlation_id = known.map(|(id, _)| CorrelationId(id));
-    events::append(session, event).await?;
-    Ok(true)
 }

@@ -4,15 +4,15 @@ mod admit;
 mod change;
 mod create;
 mod facts;
+mod failures;
 mod gates;
 mod scope;
 
 pub use admit::{Admission, Admitted, Move, admit, lock_batch};
 pub use change::{restart_failure_count, save, skip_pending, supersede};
 pub use create::{NewRollout, create};
-pub use facts::{
-    active_by_status, facts, failure_count, moving, next_due, progress, shipped_digest,
-};
+pub use facts::{active_by_status, facts, moving, next_due, progress, shipped_digest};
+pub use failures::failure_count;
 pub use gates::{admitted_lately, approvals, checks, waiting};
 pub(crate) use scope::place;
 pub use scope::{Preview, PreviewDevice, Rival, Scope, Wanted, conflicts, images_in_use, preview};

@@ -35,10 +35,31 @@ pub struct RolloutFacts {
 /// last resumed it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FailureCount {
-    /// Attempted devices by batch; only `batch`, `attempted` and `attempted_failed` are set.
+    /// Devices by batch; only `batch`, `attempted`, `attempted_failed`, `environment_failed` and
+    /// `went_silent` are set. Classes that the digest is in quarantine for are left out.
     pub batches: Vec<BatchProgress>,
     /// Whether the latest verdicts are failures, newest first: as many as the rule needs.
     pub latest_failed: Vec<bool>,
+    /// Devices that were admitted: what shares of silent devices and of failures that are not the
+    /// image's are shares of. Counted only where there are any.
+    pub admitted: i64,
+    /// The same for each value of `failure.quarantine_by`, ordered by it; empty without that rule.
+    pub classes: Vec<ClassCount>,
+}
+
+/// The verdicts of the devices of one class, which have the same value of a tag.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClassCount {
+    /// The tag's value; empty for devices without it.
+    pub value: String,
+    /// Devices judged healthy or failed.
+    pub attempted: i64,
+    /// Those judged failed.
+    pub failed: i64,
+    /// Whether the latest verdicts are failures, newest first: as many as the rule needs.
+    pub latest_failed: Vec<bool>,
+    /// Whether the digest is in quarantine for it already.
+    pub quarantined: bool,
 }
 
 /// The devices of one batch that are not admitted yet.

@@ -117,6 +117,7 @@ impl Case {
             FailureCount {
                 batches: self.batches.clone(),
                 latest_failed: self.latest_failed.clone(),
+                ..FailureCount::default()
             }
         };
         plan(&Input {

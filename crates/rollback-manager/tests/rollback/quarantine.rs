@@ -66,7 +66,7 @@ async fn quarantine_is_listed_and_lifted_once_and_forgives_devices() {
             .unwrap();
         assert!(!again, "the first reason stays");
         let first = quarantine::list(&mut tx, None, 2).await.unwrap();
-        let rest = quarantine::list(&mut tx, Some(&first[1].digest), 2)
+        let rest = quarantine::list(&mut tx, Some(&(&first[1]).into()), 2)
             .await
             .unwrap();
         let digests: Vec<_> = first

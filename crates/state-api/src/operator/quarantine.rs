@@ -1,14 +1,14 @@
 //! Digests that ship no more.
 
 use super::body::Body;
-use super::page::{limit, page, reason_of};
+use super::page::{limit, page, reason_of, wrong};
 use crate::app::App;
 use crate::auth::By;
 use actix_web::{HttpResponse, delete, get, web};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use windlass_service::Problem;
-use windlass_store::quarantine;
+use windlass_store::quarantine::{self, Place};
 use windlass_types::api::{QuarantinedDigest, Reason};
 use windlass_types::image::Digest;
 use windlass_types::page::Page;
@@ -22,8 +22,7 @@ pub(super) struct Query {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// `next` of the page before.
-    #[param(value_type = Option<String>, pattern = "^sha256:[0-9a-f]{64}$")]
-    after: Option<Digest>,
+    after: Option<String>,
 }
 
 /// Digests in quarantine, with the evidence.
@@ -36,9 +35,16 @@ pub(super) async fn list(
     app: web::Data<App>,
 ) -> Result<web::Json<Page<QuarantinedDigest>>, Problem> {
     let limit = limit(query.limit)?;
+    let after: Option<Place> = match &query.after {
+        Some(text) => Some(
+            text.parse()
+                .map_err(|error| wrong("after", format!("{error}")))?,
+        ),
+        None => None,
+    };
     let mut session = app.deps.store.read().await?;
-    let rows = quarantine::list(&mut session, query.after.as_ref(), limit + 1).await?;
-    Ok(web::Json(page(rows, limit, |row| row.digest.clone())))
+    let rows = quarantine::list(&mut session, after.as_ref(), limit + 1).await?;
+    Ok(web::Json(page(rows, limit, |row| Place::from(row))))
 }
 
 /// Lets a digest ship again, also to the devices on which it failed.

@@ -1,5 +1,6 @@
 //! What a decision about a rollout rests on.
 
+use super::failures::failure_count;
 use super::gates;
 use crate::db::Session;
 use crate::error::{Result, parse};
@@ -7,7 +8,7 @@ use crate::{commands, freezes, quarantine};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use uuid::Uuid;
-use windlass_types::facts::{FailureCount, RolloutFacts};
+use windlass_types::facts::RolloutFacts;
 use windlass_types::ids::RolloutId;
 use windlass_types::image::Digest;
 use windlass_types::rollout::{BatchProgress, DeviceStatus, RolloutStatus};
@@ -135,16 +136,17 @@ pub async fn shipped_digest(session: &mut Session, id: RolloutId) -> Result<Opti
 /// # Errors
 /// Whatever the database says.
 pub async fn progress(session: &mut Session, id: RolloutId) -> Result<Vec<BatchProgress>> {
-    let rows: Vec<(i64, String, Option<String>, i64)> = session
+    let rows: Vec<(i64, String, Option<String>, i64, i64)> = session
         .sql(
-            "SELECT batch, status, verdict, COUNT(*) FROM device_rollout_status \
+            "SELECT batch, status, verdict, COUNT(*), COUNT(CASE WHEN status = 'unreachable' \
+             AND reason = 'silent_after_update' THEN 1 END) FROM device_rollout_status \
              WHERE rollout_id = $1 GROUP BY batch, status, verdict ORDER BY batch",
         )
         .bind(id.0)
         .all()
         .await?;
     let mut batches: BTreeMap<i64, BatchProgress> = BTreeMap::new();
-    for (number, status, verdict, devices) in rows {
+    for (number, status, verdict, devices, silent) in rows {
         let batch = batches.entry(number).or_insert_with(|| BatchProgress {
             batch: number,
             ..BatchProgress::default()
@@ -152,70 +154,19 @@ pub async fn progress(session: &mut Session, id: RolloutId) -> Result<Vec<BatchP
         let status: DeviceStatus = parse("device_rollout_status.status", &status)?;
         batch.add(status, devices);
         count(batch, verdict.as_deref(), devices);
+        batch.went_silent += silent;
     }
     Ok(batches.into_values().collect())
 }
 
-fn count(batch: &mut BatchProgress, verdict: Option<&str>, devices: i64) {
-    if verdict.is_some() {
-        batch.attempted += devices;
+pub(super) fn count(batch: &mut BatchProgress, verdict: Option<&str>, devices: i64) {
+    match verdict {
+        Some("environment") => batch.environment_failed += devices,
+        Some("failed") => {
+            batch.attempted += devices;
+            batch.attempted_failed += devices;
+        }
+        Some(_) => batch.attempted += devices,
+        None => {}
     }
-    if verdict == Some("failed") {
-        batch.attempted_failed += devices;
-    }
-}
-
-/// What counts against the failure budget of a rollout. Give this to `budget::exceeded`, not
-/// [`progress`]: a person who resumed a rollout took the failures up to then upon themselves.
-///
-/// # Errors
-/// Whatever the database says.
-pub async fn failure_count(
-    session: &mut Session,
-    rollout: &windlass_types::rollout::Rollout,
-) -> Result<FailureCount> {
-    let from: Option<(Option<DateTime<Utc>>,)> = session
-        .sql("SELECT failures_from FROM image_rollouts WHERE id = $1")
-        .bind(rollout.id.0)
-        .optional()
-        .await?;
-    let from = from
-        .and_then(|(from,)| from)
-        .unwrap_or(DateTime::UNIX_EPOCH);
-    let rows: Vec<(i64, String, i64)> = session
-        .sql(
-            "SELECT batch, verdict, COUNT(*) FROM device_rollout_status \
-             WHERE rollout_id = $1 AND verdict IS NOT NULL AND judged_at > $2 \
-             GROUP BY batch, verdict ORDER BY batch",
-        )
-        .bind(rollout.id.0)
-        .bind(from)
-        .all()
-        .await?;
-    let mut batches: BTreeMap<i64, BatchProgress> = BTreeMap::new();
-    for (number, verdict, devices) in rows {
-        let batch = batches.entry(number).or_insert_with(|| BatchProgress {
-            batch: number,
-            ..BatchProgress::default()
-        });
-        count(batch, Some(&verdict), devices);
-    }
-    let latest: Vec<(String,)> = session
-        .sql(
-            "SELECT verdict FROM device_rollout_status WHERE rollout_id = $1 \
-             AND verdict IS NOT NULL AND judged_at > $2 \
-             ORDER BY judged_at DESC, device_uuid DESC LIMIT $3",
-        )
-        .bind(rollout.id.0)
-        .bind(from)
-        .bind(i64::from(rollout.rule.failure.max_consecutive_failures))
-        .all()
-        .await?;
-    Ok(FailureCount {
-        batches: batches.into_values().collect(),
-        latest_failed: latest
-            .iter()
-            .map(|(verdict,)| verdict == "failed")
-            .collect(),
-    })
 }
