@@ -1,0 +1,175 @@
+//! What each service has of its own.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// state-api.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StateApiSection {
+    /// An operator's key; without one a key is made at the first start and printed once.
+    pub api_key: Option<String>,
+    /// How long a long poll is held at most, in seconds.
+    pub max_wait_seconds: u64,
+    /// How coarsely it is kept when a device was seen, in seconds.
+    pub presence_seconds: u64,
+    /// Tells devices how often to poll, in seconds; 0 tells them nothing.
+    pub poll_interval_seconds: u64,
+    /// Reports written together at most.
+    pub report_group: usize,
+    /// Reports that wait to be written at most; beyond it devices are told to come back.
+    pub report_queue: usize,
+    /// How long device logs are kept, in hours.
+    pub log_retention_hours: u64,
+    /// Registrations of new devices and refused provisioning requests a minute from one address; a
+    /// device that proves itself is not counted.
+    pub provisioning_per_minute: u32,
+}
+
+impl Default for StateApiSection {
+    fn default() -> Self {
+        Self {
+            api_key: None,
+            max_wait_seconds: 60,
+            presence_seconds: 15,
+            poll_interval_seconds: 0,
+            report_group: 100,
+            report_queue: 10_000,
+            log_retention_hours: 72,
+            provisioning_per_minute: 600,
+        }
+    }
+}
+
+/// One webhook endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EndpointSection {
+    /// The shared secret: senders sign with it, or send it as a token or a password.
+    pub secret: Option<String>,
+    /// The secret before it, taken as well while senders are given the new one.
+    pub previous_secret: Option<String>,
+    /// The user name of senders that send the secret as a password; any where none is given.
+    pub user: Option<String>,
+    /// Takes deliveries without a signature; must be written down where there is no secret.
+    pub insecure: bool,
+    /// One of the senders in docs/webhooks.md, such as `harbor`; without it the sender is recognised.
+    pub sender: Option<String>,
+    /// The registry's host as policies and devices name it, where the sender names another or none.
+    pub registry: Option<String>,
+}
+
+/// webhook-ingest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebhooksSection {
+    /// Endpoints by name; `docker-registry` is the one at `/webhooks/docker-registry`.
+    pub endpoints: BTreeMap<String, EndpointSection>,
+    /// Bytes of a delivery at most.
+    pub max_body_bytes: usize,
+    /// How long raw deliveries are kept, in days.
+    pub retention_days: u64,
+    /// How long `Prefer: wait` is held at most, in seconds.
+    pub max_wait_seconds: u64,
+}
+
+impl Default for WebhooksSection {
+    fn default() -> Self {
+        Self {
+            endpoints: BTreeMap::new(),
+            max_body_bytes: 1024 * 1024,
+            retention_days: 30,
+            max_wait_seconds: 30,
+        }
+    }
+}
+
+/// Registries that are asked for digests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RegistrySection {
+    /// Hosts that speak plain HTTP; nothing else is asked without TLS.
+    pub http_hosts: Vec<String>,
+    /// How long a registry may take to answer, in seconds.
+    pub timeout_seconds: u64,
+    /// How many tries until an unresolved digest is told to the planner as unresolved.
+    pub attempts: u32,
+    /// User names by host.
+    pub users: BTreeMap<String, String>,
+    /// Passwords or tokens by host.
+    pub passwords: BTreeMap<String, String>,
+}
+
+impl Default for RegistrySection {
+    fn default() -> Self {
+        Self {
+            http_hosts: Vec::new(),
+            timeout_seconds: 10,
+            attempts: 3,
+            users: BTreeMap::new(),
+            passwords: BTreeMap::new(),
+        }
+    }
+}
+
+/// rollout-planner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PlannerSection {
+    /// How often the store is scanned for work, in milliseconds.
+    pub scan_ms: u64,
+}
+
+impl Default for PlannerSection {
+    fn default() -> Self {
+        Self { scan_ms: 2000 }
+    }
+}
+
+/// health-checker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthSection {
+    /// How often the store is scanned for devices that are due, in milliseconds.
+    pub scan_ms: u64,
+    /// Devices judged in one transaction at most.
+    pub group: i64,
+    /// What checks may ask: networks (`10.1.0.0/16`), addresses and host names, each also with a port.
+    pub allowed_targets: Vec<String>,
+    /// Whether `custom` and `prometheus` checks may ask any host that is neither this machine nor
+    /// link-local nor another address of the kind.
+    pub allow_any_gate_target: bool,
+    /// Checks that run at once at most.
+    pub concurrent_checks: usize,
+}
+
+impl Default for HealthSection {
+    fn default() -> Self {
+        Self {
+            scan_ms: 1000,
+            group: 1000,
+            allowed_targets: Vec::new(),
+            allow_any_gate_target: false,
+            concurrent_checks: 32,
+        }
+    }
+}
+
+/// rollback-manager.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RollbackSection {
+    /// How often the store is scanned for work, in milliseconds.
+    pub scan_ms: u64,
+    /// Devices put back in one transaction at most.
+    pub group: i64,
+}
+
+impl Default for RollbackSection {
+    fn default() -> Self {
+        Self {
+            scan_ms: 1000,
+            group: 1000,
+        }
+    }
+}
