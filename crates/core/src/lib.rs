@@ -9,11 +9,13 @@
 
 pub mod batches;
 pub mod budget;
+pub mod checks;
 pub mod image_match;
 pub mod matching;
 pub mod observe;
 pub mod plan;
 pub mod policy_check;
+pub mod probes;
 pub mod push;
 pub mod rollback;
 pub mod target;
