@@ -10,7 +10,7 @@ mod prometheus;
 pub use allowed::{Allowed, Class, InvalidTarget, class_of};
 pub use answer::custom_answer;
 pub use fill::{escaped_for_query, escaped_for_url, fill};
-pub use progress::{Progress, Try, advance, leased_until};
+pub use progress::{Progress, Try, advance};
 pub use prometheus::{compare, number_of};
 
 use windlass_types::policy::{Check, CheckFrom, HealthRule, RolloutRule, Strategy};

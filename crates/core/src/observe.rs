@@ -111,7 +111,7 @@ fn material(service: &ServiceObservation) -> impl PartialEq + '_ {
         service.status.as_str(),
         service.container_id.as_deref(),
         service.restarts,
-        service.running_since,
+        (service.running_since, service.recovered_at),
         service.health.as_ref().map(|h| (&h.status, &h.probe)),
         service.error.as_ref().map(|e| (&e.kind, &e.message)),
         service.phase.as_deref(),

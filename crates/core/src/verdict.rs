@@ -3,24 +3,29 @@
 //! A verdict needs evidence (docs/adr/0007-verdicts.md): success is the wanted image running through
 //! a stable window with the device seen after it, failure a definite sign, silence neither.
 
+mod checked;
 mod evidence;
 mod presence;
+mod retry;
 mod service;
 mod wanted;
 
 #[cfg(test)]
 mod tests;
 
+use checked::Checked;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use service::Finding;
 use windlass_types::event::EventType;
 use windlass_types::observation::{Observation, ServiceObservation};
 use windlass_types::policy::HealthRule;
-use windlass_types::rollout::DeviceStatus;
+use windlass_types::rollout::{CheckStatus, DeviceStatus};
 
+pub use checked::ServerCheck;
 pub use evidence::Steps;
 pub use presence::Presence;
+pub use retry::{again, put_off};
 pub use wanted::{Shipped, wanted_of};
 
 /// A service that a rollout moves on a device.
@@ -59,6 +64,9 @@ pub struct Facts<'a> {
     pub steps: Steps,
     /// How long it has been there, where it comes and goes.
     pub presence: Presence,
+    /// How the checks stand that health-checker runs against it; those that are not in it have not
+    /// begun.
+    pub server_checks: &'a [ServerCheck],
 }
 
 /// Why a device stands where it does.
@@ -80,8 +88,24 @@ pub enum Reason {
     Unstable,
     /// The device polls, but has reported nothing since it was admitted.
     NoReport,
+    /// A check failed: as many tries in a row as it takes.
+    CheckFailed,
+    /// The registry did not serve the image.
+    RegistryError,
+    /// The registry refused the device.
+    AuthError,
+    /// The device could not reach the registry.
+    NetworkError,
+    /// The device has no room for the image.
+    DiskError,
+    /// The image could not be pulled, for a reason nobody gave.
+    PullError,
     /// The device has not been seen for long.
     Silent,
+    /// The device has not been seen for long, and had taken up the new image or its target before.
+    SilentAfterUpdate,
+    /// Its time is over and its checks said neither yes nor no.
+    ChecksUndecided,
 }
 
 impl Reason {
@@ -97,7 +121,39 @@ impl Reason {
             Self::Unhealthy => "unhealthy",
             Self::Unstable => "unstable",
             Self::NoReport => "no_report",
+            Self::CheckFailed => "check_failed",
+            Self::RegistryError => "registry_error",
+            Self::AuthError => "auth_error",
+            Self::NetworkError => "network_error",
+            Self::DiskError => "disk_error",
+            Self::PullError => "pull_error",
             Self::Silent => "silent",
+            Self::SilentAfterUpdate => "silent_after_update",
+            Self::ChecksUndecided => "checks_undecided",
+        }
+    }
+
+    /// Whether it says nothing about the image: such a device is tried again.
+    #[must_use]
+    pub const fn is_environment(self) -> bool {
+        match self {
+            Self::RegistryError
+            | Self::AuthError
+            | Self::NetworkError
+            | Self::DiskError
+            | Self::PullError => true,
+            Self::CrashLoop
+            | Self::UpdateError
+            | Self::WrongImage
+            | Self::Absent
+            | Self::NotRunning
+            | Self::Unhealthy
+            | Self::Unstable
+            | Self::NoReport
+            | Self::CheckFailed
+            | Self::Silent
+            | Self::SilentAfterUpdate
+            | Self::ChecksUndecided => false,
         }
     }
 }
@@ -105,9 +161,9 @@ impl Reason {
 /// What is made of a device now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
-    /// Where it stands from now on: in flight, completed, failed or unreachable.
+    /// Where it stands from now on: in flight, completed, failed, unreachable or inconclusive.
     pub status: DeviceStatus,
-    /// Why, for failed and unreachable.
+    /// Why, for failed, unreachable and inconclusive.
     pub reason: Option<Reason>,
     /// What this rests on, for people.
     pub evidence: Value,
@@ -145,7 +201,26 @@ pub fn judge(facts: &Facts<'_>, rule: &HealthRule, now: DateTime<Utc>) -> Option
                     },
                     ..facts.clone()
                 };
-                judge_in_flight(&resumed, rule, now)
+                let mut judged = judge_in_flight(&resumed, rule, now);
+                // It stands elsewhere now, also where the step was told before the silence.
+                let step = match judged.status {
+                    DeviceStatus::Updating => Some(EventType::ContainerUpdating),
+                    DeviceStatus::Verifying => Some(EventType::VerificationStarted),
+                    DeviceStatus::Pending
+                    | DeviceStatus::Scheduled
+                    | DeviceStatus::Completed
+                    | DeviceStatus::Failed
+                    | DeviceStatus::Unreachable
+                    | DeviceStatus::Inconclusive
+                    | DeviceStatus::Skipped
+                    | DeviceStatus::RollingBack
+                    | DeviceStatus::RolledBack
+                    | DeviceStatus::RollbackFailed => None,
+                };
+                if let Some(step) = step.filter(|step| !judged.events.contains(step)) {
+                    judged.events.push(step);
+                }
+                judged
             })
         }
         DeviceStatus::Pending
@@ -202,7 +277,9 @@ impl Facts<'_> {
 enum Outcome {
     Healthy,
     Failed(Reason),
-    Unreachable,
+    Unreachable(Reason),
+    /// Its services run well, and its checks say neither yes nor no.
+    Inconclusive,
     /// Not yet; look again then.
     Wait(DateTime<Utc>),
 }
@@ -213,7 +290,8 @@ fn judge_in_flight(facts: &Facts<'_>, rule: &HealthRule, now: DateTime<Utc>) -> 
         .iter()
         .map(|wanted| service::find(facts, wanted, rule))
         .collect();
-    let outcome = outcome(facts, &findings, rule, now);
+    let checks = checked::look(facts, &findings, rule);
+    let outcome = outcome(facts, &findings, &checks, rule, now);
     let all_run = facts.has_reported() && findings.iter().all(Finding::runs);
     let moving = all_run || facts.has_received() || facts.steps_now().pulling;
     let in_flight = match facts.status {
@@ -227,7 +305,12 @@ fn judge_in_flight(facts: &Facts<'_>, rule: &HealthRule, now: DateTime<Utc>) -> 
     let (status, reason, check_at) = match outcome {
         Outcome::Healthy => (DeviceStatus::Completed, None, None),
         Outcome::Failed(reason) => (DeviceStatus::Failed, Some(reason), None),
-        Outcome::Unreachable => (DeviceStatus::Unreachable, Some(Reason::Silent), None),
+        Outcome::Unreachable(reason) => (DeviceStatus::Unreachable, Some(reason), None),
+        Outcome::Inconclusive => (
+            DeviceStatus::Inconclusive,
+            Some(Reason::ChecksUndecided),
+            None,
+        ),
         Outcome::Wait(at) => (in_flight, None, Some(at)),
     };
     let reached = Steps {
@@ -246,12 +329,19 @@ fn judge_in_flight(facts: &Facts<'_>, rule: &HealthRule, now: DateTime<Utc>) -> 
         DeviceStatus::Completed => &[EventType::HealthCheckPassed, EventType::UpdateCompleted],
         DeviceStatus::Failed => &[EventType::HealthCheckFailed, EventType::UpdateFailed],
         DeviceStatus::Unreachable => &[EventType::DeviceUnreachable],
+        DeviceStatus::Inconclusive => &[EventType::DeviceInconclusive],
         _ => &[],
     });
     Judgement {
         status,
         reason,
-        evidence: evidence::write(facts, &findings, (status, reason), steps, presence, now),
+        evidence: evidence::write(
+            facts,
+            (&findings, &checks),
+            (status, reason),
+            (steps, presence),
+            now,
+        ),
         check_at,
         deadline_at: facts.deadline_at,
         events,
@@ -261,11 +351,16 @@ fn judge_in_flight(facts: &Facts<'_>, rule: &HealthRule, now: DateTime<Utc>) -> 
 fn outcome(
     facts: &Facts<'_>,
     findings: &[Finding],
+    checks: &[Checked<'_>],
     rule: &HealthRule,
     now: DateTime<Utc>,
 ) -> Outcome {
     if let Some(reason) = findings.iter().filter_map(Finding::failed_at_once).min() {
         return Outcome::Failed(reason);
+    }
+    let any = |status| checks.iter().any(|check| check.status == status);
+    if any(CheckStatus::Failed) {
+        return Outcome::Failed(Reason::CheckFailed);
     }
     let seen = facts.seen();
     // The end of the latest window, where every service runs well.
@@ -282,17 +377,24 @@ fn outcome(
             since.into_iter().max().unwrap_or(facts.admitted_at)
                 + seconds(rule.stable_window_seconds)
         });
-    if let Some(end) = window_end
-        && now >= end
-        && seen.is_some_and(|at| at >= end)
-    {
-        return Outcome::Healthy;
+    let proved = window_end.is_some_and(|end| now >= end && seen.is_some_and(|at| at >= end));
+    if proved && !any(CheckStatus::Pending) {
+        return if any(CheckStatus::Inconclusive) {
+            Outcome::Inconclusive
+        } else {
+            Outcome::Healthy
+        };
     }
     let silent_since = seen.map_or(facts.admitted_at, |at| at.max(facts.admitted_at));
     // An unreachable device that came back is silent from then on.
     let unreachable_at = silent_since + seconds(rule.unreachable_after_seconds);
     if now >= unreachable_at {
-        return Outcome::Unreachable;
+        let took_it_up = facts.has_received() || findings.iter().any(Finding::runs);
+        return Outcome::Unreachable(if took_it_up {
+            Reason::SilentAfterUpdate
+        } else {
+            Reason::Silent
+        });
     }
     // A window that was opened in time may end after the deadline.
     let opened_in_time =
@@ -300,13 +402,25 @@ fn outcome(
     let until = opened_in_time.map_or(facts.deadline_at, |end| end.max(facts.deadline_at));
     if opened_in_time.is_none() && now >= until && seen.is_some_and(|at| at >= until) {
         let reason = if facts.has_reported() {
-            findings.iter().map(Finding::failed_at_deadline).min()
+            facts
+                .wanted
+                .iter()
+                .zip(findings)
+                .map(|(wanted, finding)| finding.failed_at_deadline(facts, wanted))
+                .min()
         } else {
             None
         };
         return Outcome::Failed(reason.unwrap_or(Reason::NoReport));
     }
-    let due = window_end.map_or(until, |end| end.min(until));
+    // The services do what they should; that the checks have nothing to say is no sign against them.
+    if proved && now >= until {
+        return Outcome::Inconclusive;
+    }
+    let due = match window_end {
+        Some(end) if !proved => end.min(until),
+        Some(_) | None => until,
+    };
     let next = if due > now { due } else { now + recheck(rule) };
     Outcome::Wait(next.min(unreachable_at))
 }

@@ -12,6 +12,7 @@
 
 pub mod api_keys;
 mod build;
+pub mod checks;
 mod clock;
 pub mod commands;
 mod db;

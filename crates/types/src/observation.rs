@@ -69,6 +69,9 @@ pub struct ServiceObservation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub health: Option<ReportedHealth>,
+    /// When its probes stopped failing, in this very container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered_at: Option<DateTime<Utc>>,
     /// What went wrong, where the agent reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]

@@ -1,6 +1,5 @@
 //! How a check gets on, try by try.
 
-use super::try_seconds;
 use chrono::{DateTime, TimeDelta, Utc};
 use windlass_types::policy::Check;
 use windlass_types::rollout::CheckStatus;
@@ -69,13 +68,3 @@ pub fn advance(
         next_at: Some(next_at.min(deadline_at)),
     }
 }
-
-/// Until when a check that is tried now is left to who tries it: long enough for the try itself and
-/// for writing down what came out.
-#[must_use]
-pub fn leased_until(check: &Check, now: DateTime<Utc>) -> DateTime<Utc> {
-    now + TimeDelta::seconds(i64::from(try_seconds(check)) + LEASE_SECONDS)
-}
-
-/// What a try may take beside asking: waiting for its turn and for the database.
-const LEASE_SECONDS: i64 = 30;

@@ -202,6 +202,13 @@ fn present(
         status,
         container_id: container.container_id.clone(),
         passed_over: Vec::new(),
+        recovered_at: before.filter(|_| unbroken).and_then(|b| {
+            if is_unhealthy(&b.health) && !is_unhealthy(&container.health) {
+                Some(at)
+            } else {
+                b.recovered_at
+            }
+        }),
         health: container.health.clone(),
         error: container.error.clone(),
         phase: container.phase.clone(),
@@ -212,6 +219,12 @@ fn present(
             .and_then(|b| b.phase_since)
             .or(Some(at)),
     }
+}
+
+fn is_unhealthy(health: &Option<ReportedHealth>) -> bool {
+    health
+        .as_ref()
+        .is_some_and(|health| health.status == "unhealthy")
 }
 
 fn kind_of(error: &Option<ReportedError>) -> Option<(&str, &str)> {
@@ -233,6 +246,7 @@ fn absent(before: &ServiceObservation, at: DateTime<Utc>) -> ServiceObservation 
         absent_since: before.absent_since.or(Some(at)),
         image_since: None,
         health: None,
+        recovered_at: None,
         error: None,
         phase: None,
         phase_since: None,

@@ -1,11 +1,12 @@
 //! What a verdict rests on, written so that a person can read it; and the steps told so far.
 
+use super::checked::Checked;
 use super::service::Finding;
 use super::{Facts, Presence, Reason};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use windlass_types::event::EventType;
-use windlass_types::rollout::DeviceStatus;
+use windlass_types::rollout::{CheckStatus, DeviceStatus};
 
 /// Steps of an update, each told once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,6 +48,16 @@ impl Steps {
             pulled: told("pulled"),
             verifying: told("verifying"),
         }
+    }
+
+    /// Those taken, by name.
+    pub(super) fn names(self) -> Vec<&'static str> {
+        Self::NAMES
+            .iter()
+            .zip(self.flags())
+            .filter(|(_, told)| *told)
+            .map(|((name, _), _)| *name)
+            .collect()
     }
 
     /// Those of either.
@@ -99,10 +110,9 @@ impl Facts<'_> {
 /// Writes down what was found.
 pub(super) fn write(
     facts: &Facts<'_>,
-    findings: &[Finding],
+    (findings, checks): (&[Finding], &[Checked<'_>]),
     (status, reason): (DeviceStatus, Option<Reason>),
-    steps: Steps,
-    presence: Presence,
+    (steps, presence): (Steps, Presence),
     now: DateTime<Utc>,
 ) -> Value {
     let services: Vec<Value> = facts
@@ -135,14 +145,9 @@ pub(super) fn write(
             entry
         })
         .collect();
-    let steps: Vec<&str> = Steps::NAMES
-        .iter()
-        .zip(steps.flags())
-        .filter(|(_, told)| *told)
-        .map(|((name, _), _)| *name)
-        .collect();
-    json!({
-        "summary": summary(facts, findings, status, reason),
+    let steps = steps.names();
+    let mut written = json!({
+        "summary": summary(facts, (findings, checks), status, reason),
         "judged_at": now,
         "admitted_at": facts.admitted_at,
         "deadline_at": facts.deadline_at,
@@ -153,15 +158,26 @@ pub(super) fn write(
         "services": services,
         "steps": steps,
         "presence": presence.write(),
-    })
+    });
+    if let (false, Some(written)) = (checks.is_empty(), written.as_object_mut()) {
+        let checks = checks.iter().map(Checked::write).collect();
+        written.insert("checks".to_owned(), Value::Array(checks));
+    }
+    written
 }
 
 fn summary(
     facts: &Facts<'_>,
-    findings: &[Finding],
+    (findings, checks): (&[Finding], &[Checked<'_>]),
     status: DeviceStatus,
     reason: Option<Reason>,
 ) -> String {
+    let check = |status| {
+        checks
+            .iter()
+            .find(|check| check.status == status)
+            .map_or_else(String::new, Checked::sentence)
+    };
     let seen = || {
         facts.seen().map_or_else(
             || "it has never been seen".to_owned(),
@@ -172,7 +188,22 @@ fn summary(
         (DeviceStatus::Completed, _) => {
             "the new image ran through the stable window without a restart, and the device was seen after it".to_owned()
         }
+        (DeviceStatus::Unreachable, Some(Reason::SilentAfterUpdate)) => format!(
+            "the device fell silent after it took up the update: {}",
+            seen()
+        ),
         (DeviceStatus::Unreachable, _) => format!("the device is silent: {}", seen()),
+        (DeviceStatus::Inconclusive, _) => {
+            let undecided = [CheckStatus::Inconclusive, CheckStatus::Pending]
+                .into_iter()
+                .map(check)
+                .find(|sentence| !sentence.is_empty());
+            format!(
+                "the new image runs, but its checks said neither yes nor no: {}",
+                undecided.unwrap_or_default()
+            )
+        }
+        (DeviceStatus::Failed, Some(Reason::CheckFailed)) => check(CheckStatus::Failed),
         (DeviceStatus::Failed, Some(Reason::NoReport)) => {
             "the device polls, but has reported nothing since its target was changed".to_owned()
         }
@@ -181,16 +212,21 @@ fn summary(
         }
         (DeviceStatus::Failed, Some(reason)) => findings
             .iter()
-            .filter(|f| f.failed_at_deadline() == reason)
-            .map(Finding::sentence)
-            .next()
+            .zip(facts.wanted)
+            .find(|(finding, wanted)| finding.failed_at_deadline(facts, wanted) == reason)
+            .map(|(finding, _)| finding.sentence())
             .unwrap_or(reason.as_str())
             .to_owned(),
         _ if !facts.has_reported() && !facts.has_received() => {
             format!("waits for the device to take its new target: {}", seen())
         }
         _ if findings.iter().all(|f| f.well_since(facts).is_some()) => {
-            "the new image runs; its stable window is open".to_owned()
+            let undecided = check(CheckStatus::Pending);
+            if undecided.is_empty() {
+                "the new image runs; its stable window is open".to_owned()
+            } else {
+                format!("the new image runs; a check has not passed: {undecided}")
+            }
         }
         _ => findings
             .iter()

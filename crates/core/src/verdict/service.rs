@@ -14,8 +14,8 @@ pub(super) enum Finding {
         /// Whether the device has received the target that says so.
         received: bool,
     },
-    /// The agent says that the update failed.
-    Errored,
+    /// The agent says that the update failed, and why.
+    Errored(Reason),
     /// The wanted image was restarted too often.
     CrashLoop,
     /// The wanted image runs and nothing speaks against it.
@@ -50,10 +50,10 @@ pub(super) fn find(facts: &Facts<'_>, wanted: &Wanted, rule: &HealthRule) -> Fin
     // An error that stood there before is not about this update.
     if facts.has_received()
         && service.phase.as_deref() == Some("failed")
-        && service.error.is_some()
         && after_admission(service.phase_since)
+        && let Some(error) = &service.error
     {
-        return Finding::Errored;
+        return Finding::Errored(reason_of(&error.kind));
     }
     let Some(image) = service
         .image
@@ -78,10 +78,36 @@ pub(super) fn find(facts: &Facts<'_>, wanted: &Wanted, rule: &HealthRule) -> Fin
         return Finding::NotRunning;
     };
     match service.health.as_ref().map(|health| health.status.as_str()) {
-        None | Some("healthy") => Finding::Well { since },
+        // Probes that failed in between make the window begin anew.
+        None | Some("healthy") => Finding::Well {
+            since: since.max(service.recovered_at.unwrap_or(since)),
+        },
         Some("unhealthy") => Finding::NotReady { unhealthy: true },
         Some(_) => Finding::NotReady { unhealthy: false },
     }
+}
+
+/// The class of an error that an agent reports. What kept the image from the device says nothing of
+/// the image; a pull that failed for a reason nobody gave is taken for that as well.
+fn reason_of(kind: &str) -> Reason {
+    match kind {
+        "registry" => Reason::RegistryError,
+        "auth" => Reason::AuthError,
+        "network" => Reason::NetworkError,
+        "disk" => Reason::DiskError,
+        "pull" => Reason::PullError,
+        _ => Reason::UpdateError,
+    }
+}
+
+/// What kept the image from the device, where its last word is an error of that kind. It may be as old
+/// as the try before, of which an agent that fails in the same way again reports nothing new.
+fn kept_from_it(facts: &Facts<'_>, wanted: &Wanted) -> Option<Reason> {
+    let service = facts.service(wanted)?;
+    let error = service.error.as_ref()?;
+    let reason = reason_of(&error.kind);
+    (facts.has_received() && service.phase.as_deref() == Some("failed") && reason.is_environment())
+        .then_some(reason)
 }
 
 /// A container that is gone for the moment of one report can still be in a crash loop.
@@ -104,7 +130,7 @@ impl Finding {
         match self {
             Self::Well { .. } | Self::NotReady { .. } => true,
             Self::NotAsked { received } => *received,
-            Self::Errored
+            Self::Errored(_)
             | Self::CrashLoop
             | Self::NotRunning
             | Self::OtherImage
@@ -119,7 +145,7 @@ impl Finding {
             Self::NotAsked { received: true } => Some(facts.admitted_at),
             Self::NotAsked { received: false }
             | Self::NotReady { .. }
-            | Self::Errored
+            | Self::Errored(_)
             | Self::CrashLoop
             | Self::NotRunning
             | Self::OtherImage
@@ -131,7 +157,7 @@ impl Finding {
     pub(super) const fn failed_at_once(&self) -> Option<Reason> {
         match self {
             Self::CrashLoop => Some(Reason::CrashLoop),
-            Self::Errored => Some(Reason::UpdateError),
+            Self::Errored(reason) => Some(*reason),
             Self::NotAsked { .. }
             | Self::Well { .. }
             | Self::NotReady { .. }
@@ -142,12 +168,13 @@ impl Finding {
     }
 
     /// What it amounts to at the deadline. `Well` there means that its window opened too late.
-    pub(super) const fn failed_at_deadline(&self) -> Reason {
+    pub(super) fn failed_at_deadline(&self, facts: &Facts<'_>, wanted: &Wanted) -> Reason {
+        let or_kept = |reason| kept_from_it(facts, wanted).unwrap_or(reason);
         match self {
             Self::CrashLoop => Reason::CrashLoop,
-            Self::Errored => Reason::UpdateError,
-            Self::OtherImage => Reason::WrongImage,
-            Self::Missing => Reason::Absent,
+            Self::Errored(reason) => *reason,
+            Self::OtherImage => or_kept(Reason::WrongImage),
+            Self::Missing => or_kept(Reason::Absent),
             Self::NotRunning => Reason::NotRunning,
             Self::NotReady { .. } => Reason::Unhealthy,
             Self::Well { .. } => Reason::Unstable,
@@ -159,7 +186,25 @@ impl Finding {
     pub(super) const fn sentence(&self) -> &'static str {
         match self {
             Self::NotAsked { .. } => "is to be stopped",
-            Self::Errored => "the agent reports that the update failed",
+            Self::Errored(reason) => match reason {
+                Reason::RegistryError => "the registry did not serve the image",
+                Reason::AuthError => "the registry refused the device",
+                Reason::NetworkError => "the device could not reach the registry",
+                Reason::DiskError => "the device has no room for the image",
+                Reason::PullError => "the device could not pull the image",
+                Reason::CrashLoop
+                | Reason::UpdateError
+                | Reason::WrongImage
+                | Reason::Absent
+                | Reason::NotRunning
+                | Reason::Unhealthy
+                | Reason::Unstable
+                | Reason::NoReport
+                | Reason::CheckFailed
+                | Reason::Silent
+                | Reason::SilentAfterUpdate
+                | Reason::ChecksUndecided => "the agent reports that the update failed",
+            },
             Self::CrashLoop => "the new container is restarted again and again",
             Self::Well { .. } => "the new image runs",
             Self::NotReady { unhealthy: true } => "the new image runs, but its probes fail",

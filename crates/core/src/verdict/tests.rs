@@ -1,5 +1,7 @@
 //! Verdicts as tables, and their laws.
 
+mod checks;
+mod errors;
 mod laws;
 
 use super::*;
@@ -50,7 +52,7 @@ fn ours(mut known: Observation, phase: &str, error: bool, health: Option<&str>) 
         service.phase = Some(phase.to_owned());
         service.phase_since = service.image_since;
         service.error = error
-            .then(|| serde_json::from_value(json!({"type": "pull", "message": "no"})).unwrap());
+            .then(|| serde_json::from_value(json!({"type": "start", "message": "no"})).unwrap());
         service.health =
             health.map(|status| serde_json::from_value(json!({"status": status})).unwrap());
     }
@@ -74,6 +76,7 @@ fn facts<'a>(
         last_seen_at: seen.map(at),
         steps: Steps::default(),
         presence: Presence::default(),
+        server_checks: &[],
     }
 }
 
@@ -180,7 +183,7 @@ fn devices_are_judged_by_what_they_show_and_when() {
             None,
             190,
             Unreachable,
-            Some(Reason::Silent),
+            Some(Reason::SilentAfterUpdate),
         ),
         (
             "restarted inside the window",
@@ -236,7 +239,7 @@ fn devices_are_judged_by_what_they_show_and_when() {
             Some(290),
             470,
             Unreachable,
-            Some(Reason::Silent),
+            Some(Reason::SilentAfterUpdate),
         ),
         (
             "absent at the deadline: a failed pull",

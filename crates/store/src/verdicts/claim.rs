@@ -64,6 +64,10 @@ pub struct InFlight {
     pub rollout: RolloutId,
     /// The device.
     pub device: DeviceId,
+    /// Its batch, from 1.
+    pub batch: i64,
+    /// How often it was tried again.
+    pub retries: i64,
     /// Where it stands.
     pub status: DeviceStatus,
     /// Why, where that was said.
@@ -98,6 +102,8 @@ pub struct InFlight {
 pub(crate) struct Row {
     rollout_id: Uuid,
     device_uuid: Uuid,
+    batch: i64,
+    retries: i64,
     status: String,
     reason: Option<String>,
     updated_at: DateTime<Utc>,
@@ -121,6 +127,8 @@ impl TryFrom<Row> for InFlight {
         Ok(Self {
             rollout: RolloutId(row.rollout_id),
             device: DeviceId(row.device_uuid),
+            batch: row.batch,
+            retries: row.retries,
             status: parse("device_rollout_status.status", &row.status)?,
             reason: row.reason,
             since: row.updated_at,
@@ -150,7 +158,7 @@ fn body<T: DeserializeOwned>(column: &'static str, value: Value) -> Result<T> {
     })
 }
 
-pub(crate) const SELECT: &str = "SELECT d.rollout_id, d.device_uuid, d.status, d.reason, d.updated_at, d.admitted_at, \
+pub(crate) const SELECT: &str = "SELECT d.rollout_id, d.device_uuid, d.batch, d.retries, d.status, d.reason, d.updated_at, d.admitted_at, \
     d.deadline_at, d.target_version, d.rollback_version, d.old_state_id, d.evidence, t.state_id, \
     t.version, t.source, c.observation, p.last_seen_at \
     FROM device_rollout_status d \

@@ -21,13 +21,18 @@ pub enum Verdict {
     Healthy,
     /// It failed.
     Failed,
+    /// It failed for a reason that is not the image's.
+    Environment,
 }
 
 impl Verdict {
-    const fn as_str(self) -> &'static str {
+    /// As stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
             Self::Failed => "failed",
+            Self::Environment => "environment",
         }
     }
 }

@@ -1,0 +1,145 @@
+//! How the checks of a device stand.
+
+use super::Facts;
+use super::service::Finding;
+use crate::checks;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use windlass_types::policy::{Check, CheckFrom, CheckKind, HealthRule};
+use windlass_types::rollout::{CheckStatus, DeviceStatus};
+
+/// How a check stands that health-checker runs against a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerCheck {
+    /// Its place in the list of the rule, from 0.
+    pub position: i64,
+    /// What became of it.
+    pub status: CheckStatus,
+    /// How often it was tried.
+    pub tries: i64,
+    /// What the last try said.
+    pub output: String,
+    /// When that was.
+    pub checked_at: Option<DateTime<Utc>>,
+}
+
+/// A check and what is known of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Checked<'a> {
+    position: i64,
+    check: &'a Check,
+    /// What became of it.
+    pub(super) status: CheckStatus,
+    tries: Option<i64>,
+    said: String,
+    checked_at: Option<DateTime<Utc>>,
+}
+
+/// How every check of a device stands, in the order of the rule.
+pub(super) fn look<'a>(
+    facts: &Facts<'_>,
+    findings: &[Finding],
+    rule: &'a HealthRule,
+) -> Vec<Checked<'a>> {
+    checks::of_devices(rule)
+        .map(|(position, check)| match (check.kind, check.runs_from()) {
+            (CheckKind::ContainerRunning, _) => {
+                let run = facts.has_reported() && findings.iter().all(Finding::runs);
+                let said = if run {
+                    "the container runs"
+                } else {
+                    "the container does not run"
+                };
+                told(position, check, passed(run), said)
+            }
+            (_, CheckFrom::Server) => from_server(facts, position, check),
+            (_, CheckFrom::Device) => from_device(facts, position, check),
+        })
+        .collect()
+}
+
+const fn passed(yes: bool) -> CheckStatus {
+    if yes {
+        CheckStatus::Passed
+    } else {
+        CheckStatus::Pending
+    }
+}
+
+fn told<'a>(position: i64, check: &'a Check, status: CheckStatus, said: &str) -> Checked<'a> {
+    Checked {
+        position,
+        check,
+        status,
+        tries: None,
+        said: said.to_owned(),
+        checked_at: None,
+    }
+}
+
+/// What was found before the device was being verified is of another try.
+fn from_server<'a>(facts: &Facts<'_>, position: i64, check: &'a Check) -> Checked<'a> {
+    let found = facts
+        .server_checks
+        .iter()
+        .filter(|_| facts.status == DeviceStatus::Verifying)
+        .find(|found| found.position == position);
+    match found {
+        Some(found) => Checked {
+            position,
+            check,
+            status: found.status,
+            tries: Some(found.tries),
+            said: found.output.clone(),
+            checked_at: found.checked_at,
+        },
+        None => told(position, check, CheckStatus::Pending, "it has not begun"),
+    }
+}
+
+/// A probe that fails is no failed check yet: what fails up to the deadline fails the device.
+fn from_device<'a>(facts: &Facts<'_>, position: i64, check: &'a Check) -> Checked<'a> {
+    let mut status = CheckStatus::Passed;
+    let mut said = "the device reports that its probes pass";
+    for wanted in facts.wanted.iter().filter(|wanted| wanted.runs) {
+        let health = facts
+            .service(wanted)
+            .filter(|_| facts.has_reported() && facts.has_received())
+            .and_then(|service| service.health.as_ref());
+        let missing = match health.map(|health| health.status.as_str()) {
+            Some("healthy") => continue,
+            Some("unhealthy") => "the device reports that its probes fail",
+            Some(_) => "the device reports that its probes have not passed",
+            None => "the device reports no results of probes",
+        };
+        (status, said) = (CheckStatus::Pending, missing);
+    }
+    told(position, check, status, said)
+}
+
+impl Checked<'_> {
+    fn name(&self) -> String {
+        checks::name_of(
+            self.check,
+            usize::try_from(self.position).unwrap_or_default(),
+        )
+    }
+
+    /// For people.
+    pub(super) fn sentence(&self) -> String {
+        format!("check {:?}: {}", self.name(), self.said)
+    }
+
+    pub(super) fn write(&self) -> Value {
+        json!({
+            "position": self.position,
+            "name": self.name(),
+            "type": self.check.kind,
+            "from": self.check.runs_from(),
+            "status": self.status,
+            "tries": self.tries,
+            "output": self.said,
+            "checked_at": self.checked_at,
+        })
+    }
+}

@@ -1,0 +1,204 @@
+//! Checks of a device as part of its verdict.
+
+use super::*;
+use windlass_types::policy::{Check, CheckFrom, CheckKind};
+use windlass_types::rollout::CheckStatus;
+
+fn with(checks: Vec<Check>) -> HealthRule {
+    HealthRule { checks, ..rule() }
+}
+
+fn from(kind: CheckKind, from: CheckFrom) -> Check {
+    Check {
+        from: Some(from),
+        ..Check::new(kind)
+    }
+}
+
+fn server(status: CheckStatus) -> ServerCheck {
+    ServerCheck {
+        position: 0,
+        status,
+        tries: 1,
+        output: "it answers 500".to_owned(),
+        checked_at: Some(at(20)),
+    }
+}
+
+#[test]
+fn checks_that_the_server_runs_decide_beside_the_window() {
+    use DeviceStatus::{Completed, Failed, Inconclusive, Unreachable, Verifying};
+    let new = [(10, 2, Some((IMAGE, "b", "running")))];
+    let known = known(&new);
+    let (pending, passed) = (Some(CheckStatus::Pending), Some(CheckStatus::Passed));
+    let (failed, unable) = (Some(CheckStatus::Failed), Some(CheckStatus::Inconclusive));
+    let cases = [
+        ("passed, the window open", passed, 20, 20, Verifying, None),
+        ("passed, the window over", passed, 45, 45, Completed, None),
+        (
+            "not decided, the window over",
+            pending,
+            45,
+            45,
+            Verifying,
+            None,
+        ),
+        ("not begun, the window over", None, 45, 45, Verifying, None),
+        (
+            "failed, the window open",
+            failed,
+            20,
+            20,
+            Failed,
+            Some(Reason::CheckFailed),
+        ),
+        (
+            "cannot be run, the window open",
+            unable,
+            20,
+            20,
+            Verifying,
+            None,
+        ),
+        (
+            "cannot be run, the window over",
+            unable,
+            45,
+            45,
+            Inconclusive,
+            Some(Reason::ChecksUndecided),
+        ),
+        (
+            "not decided at the deadline",
+            pending,
+            290,
+            300,
+            Inconclusive,
+            Some(Reason::ChecksUndecided),
+        ),
+        (
+            "not decided, and silent",
+            pending,
+            45,
+            225,
+            Unreachable,
+            Some(Reason::SilentAfterUpdate),
+        ),
+    ];
+    let rule = with(vec![from(CheckKind::Http, CheckFrom::Server)]);
+    let wanted = wanted();
+    for (name, status, seen, now, expected, reason) in cases {
+        let checks: Vec<ServerCheck> = status.map(server).into_iter().collect();
+        let facts = Facts {
+            server_checks: &checks,
+            ..facts(Verifying, &wanted, Some(&known), Some(seen))
+        };
+        let judged = judge(&facts, &rule, at(now)).unwrap();
+        assert_eq!((judged.status, judged.reason), (expected, reason), "{name}");
+        assert_eq!(judged.check_at.is_some(), expected.is_in_flight(), "{name}");
+        let written = &judged.evidence["checks"][0];
+        let shown = status.unwrap_or(CheckStatus::Pending);
+        assert_eq!(written["status"], json!(shown), "{name}");
+        assert_eq!(written["type"], "http", "{name}");
+    }
+}
+
+#[test]
+fn what_a_check_found_before_the_device_was_verified_is_of_another_try() {
+    let known = known(&[(10, 2, Some((IMAGE, "b", "running")))]);
+    let (checks, wanted) = ([server(CheckStatus::Failed)], wanted());
+    let facts = Facts {
+        server_checks: &checks,
+        ..facts(DeviceStatus::Scheduled, &wanted, Some(&known), Some(11))
+    };
+    let rule = with(vec![from(CheckKind::Tcp, CheckFrom::Server)]);
+    let judged = judge(&facts, &rule, at(11)).unwrap();
+    assert_eq!(judged.status, DeviceStatus::Verifying);
+}
+
+#[test]
+fn checks_that_the_device_runs_need_its_word() {
+    use DeviceStatus::{Completed, Failed, Inconclusive, Verifying};
+    let new = known(&[(10, 2, Some((IMAGE, "b", "running")))]);
+    let with_health = |health| ours(new.clone(), "running", false, health);
+    let cases = [
+        ("they pass", Some("healthy"), 45, Completed, None),
+        ("no word yet", None, 45, Verifying, None),
+        (
+            "an agent that reports none",
+            None,
+            301,
+            Inconclusive,
+            Some(Reason::ChecksUndecided),
+        ),
+        (
+            "they fail to the deadline",
+            Some("unhealthy"),
+            301,
+            Failed,
+            Some(Reason::Unhealthy),
+        ),
+    ];
+    let rule = with(vec![Check::new(CheckKind::Http)]);
+    let wanted = wanted();
+    for (name, health, now, status, reason) in cases {
+        let known = with_health(health);
+        let facts = facts(Verifying, &wanted, Some(&known), Some(now));
+        let judged = judge(&facts, &rule, at(now)).unwrap();
+        assert_eq!((judged.status, judged.reason), (status, reason), "{name}");
+    }
+}
+
+#[test]
+fn a_container_that_runs_passes_and_gates_are_no_checks_of_a_device() {
+    let new = known(&[(10, 2, Some((IMAGE, "b", "running")))]);
+    let rule = with(vec![
+        Check::new(CheckKind::ContainerRunning),
+        Check::new(CheckKind::Custom),
+        Check::new(CheckKind::Prometheus),
+    ]);
+    let wanted = wanted();
+    let facts = facts(DeviceStatus::Verifying, &wanted, Some(&new), Some(45));
+    let judged = judge(&facts, &rule, at(45)).unwrap();
+    assert_eq!(judged.status, DeviceStatus::Completed);
+    let written = judged.evidence["checks"].as_array().unwrap();
+    assert_eq!(written.len(), 1);
+    assert_eq!(written[0]["output"], "the container runs");
+}
+
+#[test]
+fn probes_that_failed_in_between_make_the_window_begin_anew() {
+    let report = |health: &str| -> Report {
+        serde_json::from_value(
+            json!({"version": 2, "apps": {"1": {"appId": 1, "services": [
+            {"serviceId": 1, "imageName": IMAGE, "containerId": "b", "status": "running",
+             "health": {"status": health}}]}}}),
+        )
+        .unwrap()
+    };
+    let said = [
+        (10, "starting"),
+        (15, "healthy"),
+        (20, "unhealthy"),
+        (25, "unhealthy"),
+        (30, "starting"),
+        (35, "healthy"),
+    ];
+    let known = said
+        .iter()
+        .fold(Observation::default(), |known, (now, health)| {
+            fold(&known, &report(health), at(*now)).observation
+        });
+    let wanted = wanted();
+    let status = |now| {
+        let facts = facts(DeviceStatus::Verifying, &wanted, Some(&known), Some(now));
+        judge(&facts, &rule(), at(now)).unwrap().status
+    };
+    assert_eq!(status(45), DeviceStatus::Verifying, "30 s since it ran");
+    assert_eq!(status(59), DeviceStatus::Verifying);
+    assert_eq!(
+        status(60),
+        DeviceStatus::Completed,
+        "30 s since they failed"
+    );
+}
