@@ -188,3 +188,7 @@ CREATE TABLE rollout_plan_devices (
     skip        TEXT,
     PRIMARY KEY (plan_id, device_uuid)
 );
+
+-- The few turns that a rollout takes, beside the many events of its devices: who paused it, and when.
+CREATE INDEX events_turns ON events (rollout_id, tx, seq)
+    WHERE type IN ('image.rollout_batch_completed', 'image.rollout_paused', 'image.rollout_cancelled', 'image.rollout_superseded', 'image.rollback_started');

@@ -17,6 +17,7 @@ pub use rollout::{RolloutReason, rollout};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use windlass_types::why::facts::{self, DeviceStory, RolloutStory};
 use windlass_types::why::{WhyCode, WhyKind, WhyReason};
 
 /// What can be told to a person.
@@ -87,18 +88,47 @@ fn details(reason: &impl Serialize) -> Value {
     }
 }
 
-/// Everything of a list as the API shows it.
-pub fn told<R: Reason>(reasons: &[Since<R>]) -> Vec<WhyReason> {
-    reasons.iter().map(Since::told).collect()
+/// Reasons as the API shows them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Each in a sentence.
+    pub sentences: Vec<String>,
+    /// The same for programs.
+    pub reasons: Vec<WhyReason>,
+    /// The first of them that is waited for.
+    pub waiting_for: Option<WhyReason>,
 }
 
-/// The first of them that is waited for.
+impl Answer {
+    /// What these reasons come to.
+    #[must_use]
+    pub fn of<R: Reason>(found: &[Since<R>]) -> Self {
+        let reasons: Vec<WhyReason> = found.iter().map(Since::told).collect();
+        let waits = |reason: &&WhyReason| reason.kind == WhyKind::Waits;
+        Self {
+            sentences: reasons.iter().map(|one| one.sentence.clone()).collect(),
+            waiting_for: reasons.iter().find(waits).cloned(),
+            reasons,
+        }
+    }
+}
+
+/// The reasons of one of a device's places, in the order in which they decide.
 #[must_use]
-pub fn waiting_for(reasons: &[WhyReason]) -> Option<WhyReason> {
-    reasons
-        .iter()
-        .find(|reason| reason.kind == WhyKind::Waits)
-        .cloned()
+pub fn place(
+    story: &DeviceStory,
+    place: &facts::Place,
+    now: DateTime<Utc>,
+) -> Vec<Since<DeviceReason>> {
+    place::reasons(story, place, now)
+}
+
+/// What a rollout waits for, in a sentence; none once it has ended.
+#[must_use]
+pub fn waits(story: &RolloutStory, now: DateTime<Utc>) -> Option<String> {
+    Answer::of(&rollout(story, now))
+        .waiting_for
+        .map(|reason| reason.sentence)
 }
 
 #[cfg(test)]

@@ -75,7 +75,9 @@ pub(crate) fn configure(routes: &mut ServiceConfig<'_>) {
         .service(device_logs::list)
         .service(targets::get)
         .service(targets::put)
-        .service(why::why)
+        .service(why::device)
+        .service(why::rollout)
+        .service(why::image)
         .service(crate::sse::serve)
         .service(crate::openapi::serve);
 }

@@ -6,10 +6,12 @@
 mod images;
 mod places;
 mod rollouts;
+mod stories;
 
 pub use images::image_versions;
-pub use places::{Place, failed_digests, place_in, places};
-pub use rollouts::{RolloutFilter, rollout, rollout_devices, rollouts};
+pub use places::{PlaceRow, failed_digests, place_in, places};
+pub use rollouts::{RolloutFilter, rollout, rollout_devices, rollouts, rollouts_by_id};
+pub use stories::{device_story, image_story, rollout_stories, rollout_story};
 
 use crate::db::Session;
 use crate::error::Result;

@@ -1,170 +1,155 @@
-//! Why a device runs what it runs, or does not move.
+//! Why a device, a rollout or an image moved or did not.
+//!
+//! The store is read, core decides what to say of it.
 
-use super::{devices, rollouts};
 use crate::app::App;
 use crate::auth::By;
+use crate::operator::page::wrong;
 use actix_web::{get, web};
-use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use windlass_core::why::{self, Answer};
 use windlass_service::Problem;
-use windlass_store::targets;
-use windlass_store::views::{self, Place};
-use windlass_types::device::Device;
-use windlass_types::ids::DeviceId;
-use windlass_types::rollout::{DeviceStatus, RolloutView};
-use windlass_types::target::TargetSource;
-use windlass_types::why::{Why, WhyRollout};
+use windlass_store::views;
+use windlass_types::delivery::RolloutSummary;
+use windlass_types::ids::{DeviceId, RolloutId};
+use windlass_types::image::ImageReference;
+use windlass_types::why::{ImageWhy, RolloutWhy, Why, WhyRollout};
 
 /// Rollouts told of.
 const TOLD: i64 = 5;
 
 /// Why a device runs what it runs, or does not move, in sentences.
 #[utoipa::path(tag = "devices", params(("uuid" = uuid::Uuid, Path, description = "The device")), responses(
-    (status = 200, description = "What is known of it", body = Why),
+    (status = 200, description = "What is known of it, in the order in which it decides", body = Why),
     (status = 404, description = "There is no such device"),
 ))]
 #[get("/api/v1/devices/{uuid}/why")]
-pub(super) async fn why(
+pub(super) async fn device(
     By(_operator, uuid): By<web::Path<DeviceId>>,
     app: web::Data<App>,
 ) -> Result<web::Json<Why>, Problem> {
     let mut session = app.deps.store.read().await?;
-    let device = devices::read(&mut session, *uuid).await?;
+    let story = views::device_story(&mut session, *uuid, TOLD)
+        .await?
+        .ok_or_else(|| Problem::NotFound(format!("there is no device {uuid}")))?;
     let now = session.now();
-    let mut told = Vec::new();
-    for place in views::places(&mut session, *uuid, TOLD).await? {
-        let rollout = rollouts::read(&mut session, place.rollout).await?;
-        told.push(tell(&place, &rollout));
-    }
-    let failed_digests = views::failed_digests(&mut session, *uuid).await?;
-    let target = targets::get(&mut session, *uuid).await?;
-
-    let mut sentences = Vec::new();
-    if !device.enabled {
-        sentences.push(
-            "The device is switched off: it may not poll or report, and rollouts skip it."
-                .to_owned(),
-        );
-    }
-    sentences.push(seen(&device, now));
-    if let Some((target, _)) = &target {
-        let by = match target.source {
-            TargetSource::Initial => "was made empty at registration",
-            TargetSource::Operator => "was set by an operator",
-            TargetSource::Rollout => "was set by a rollout",
-            TargetSource::Rollback => "was set by a rollback",
-        };
-        sentences.push(format!(
-            "Its target has version {} and {by} at {}.",
-            target.version,
-            time(target.updated_at)
-        ));
-    }
-    match told.first() {
-        Some(latest) => sentences.push(latest.sentence.clone()),
-        None => sentences.push("It is in none of the latest rollouts.".to_owned()),
-    }
-    for failed in &failed_digests {
-        let everywhere = if failed.quarantined {
-            "; it is in quarantine for every device"
-        } else {
-            ""
-        };
-        sentences.push(format!(
-            "{} failed on it at {} and is not shipped to it again{everywhere}.",
-            failed.digest.short(),
-            time(failed.failed_at)
-        ));
-    }
+    let Answer {
+        sentences,
+        reasons,
+        waiting_for,
+    } = Answer::of(&why::device(&story, now));
+    let rollouts = story
+        .places
+        .iter()
+        .map(|place| {
+            let view = &place.rollout.view;
+            WhyRollout {
+                rollout_id: view.rollout.id,
+                image: view.image.clone(),
+                rollout_status: view.rollout.status,
+                waiting_for: why::waits(&place.rollout, now),
+                batch: place.row.batch,
+                status: place.row.status,
+                reason: place.row.reason.clone(),
+                deadline_at: place.row.deadline_at,
+                sentence: why::place(&story, place, now)
+                    .first()
+                    .map(|found| found.told().sentence)
+                    .unwrap_or_default(),
+            }
+        })
+        .collect();
     Ok(web::Json(Why {
         uuid: *uuid,
         sentences,
-        reasons: Vec::new(),
-        waiting_for: None,
-        rollouts: told,
-        failed_digests,
-        last_seen_at: device.last_seen_at,
+        reasons,
+        waiting_for,
+        rollouts,
+        failed_digests: story.failed,
+        last_seen_at: story.device.last_seen_at,
     }))
 }
 
-fn seen(device: &Device, now: DateTime<Utc>) -> String {
-    match device.last_seen_at {
-        Some(at) => format!(
-            "It was seen last at {}, {} s ago.",
-            time(at),
-            (now - at).num_seconds().max(0)
-        ),
-        None => "It has not been seen since it was registered.".to_owned(),
-    }
+/// Why a rollout does not move, or how it ended.
+#[utoipa::path(tag = "rollouts", params(("id" = uuid::Uuid, Path, description = "The rollout")), responses(
+    (status = 200, description = "What it waits for, in the order in which it decides", body = RolloutWhy),
+    (status = 404, description = "There is no such rollout"),
+))]
+#[get("/api/v1/rollouts/{id}/why")]
+pub(super) async fn rollout(
+    By(_operator, id): By<web::Path<RolloutId>>,
+    app: web::Data<App>,
+) -> Result<web::Json<RolloutWhy>, Problem> {
+    let mut session = app.deps.store.read().await?;
+    let story = views::rollout_story(&mut session, *id)
+        .await?
+        .ok_or_else(|| Problem::NotFound(format!("there is no rollout {id}")))?;
+    let Answer {
+        sentences,
+        reasons,
+        waiting_for,
+    } = Answer::of(&why::rollout(&story, session.now()));
+    Ok(web::Json(RolloutWhy {
+        id: *id,
+        image: story.view.image,
+        status: story.view.rollout.status,
+        sentences,
+        reasons,
+        waiting_for,
+    }))
 }
 
-fn time(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+/// An image.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ImageQuery {
+    /// `repository`, `repository:tag`, `repository@sha256:…` or both.
+    #[param(
+        min_length = 1,
+        max_length = 512,
+        example = "registry:5000/demo/app:v2"
+    )]
+    image: String,
 }
 
-fn tell(place: &Place, view: &RolloutView) -> WhyRollout {
-    WhyRollout {
-        rollout_id: place.rollout,
-        image: view.image.clone(),
-        rollout_status: view.rollout.status,
-        waiting_for: view.waiting_for.clone(),
-        batch: place.batch,
-        status: place.status,
-        reason: place.reason.clone(),
-        deadline_at: place.deadline_at,
-        sentence: sentence(place, view),
-    }
-}
-
-fn sentence(place: &Place, view: &RolloutView) -> String {
-    let until = place
-        .deadline_at
-        .map(|at| format!(", until {} at the latest", time(at)))
-        .unwrap_or_default();
-    let because = place
-        .reason
-        .as_ref()
-        .map(|reason| format!(" ({reason})"))
-        .unwrap_or_default();
-    let (image, batch) = (&view.image, place.batch);
-    let what = match place.status {
-        DeviceStatus::Pending => {
-            let waits = view.waiting_for.as_deref().unwrap_or("its turn");
-            format!(
-                "waits in batch {batch} of {}; the rollout is {} and waits for {waits}",
-                view.rollout.batch_count, view.rollout.status
-            )
-        }
-        DeviceStatus::Scheduled => {
-            format!("was admitted with batch {batch} and has not taken up its target yet{until}")
-        }
-        DeviceStatus::Updating => format!("has taken up its target and works on it{until}"),
-        DeviceStatus::Verifying => {
-            format!("runs the image and must stay up through the stable window{until}")
-        }
-        DeviceStatus::Completed => "is healthy on it".to_owned(),
-        DeviceStatus::Failed => format!("failed on it{because}"),
-        DeviceStatus::Unreachable => {
-            "has been silent since it was admitted; it gets the image when it is back".to_owned()
-        }
-        DeviceStatus::Inconclusive => {
-            format!("could not be judged: its checks said neither yes nor no{because}")
-        }
-        DeviceStatus::Skipped => format!("was left out{because}"),
-        DeviceStatus::RollingBack => format!(
-            "is being put back on {}{until}",
-            place
-                .rollback_image
-                .as_deref()
-                .unwrap_or("its last good image")
-        ),
-        DeviceStatus::RolledBack => format!(
-            "was put back on {}{because}",
-            place
-                .rollback_image
-                .as_deref()
-                .unwrap_or("its last good image")
-        ),
-        DeviceStatus::RollbackFailed => format!("did not get back{because}"),
-    };
-    format!("In rollout {} of {image} the device {what}.", place.rollout)
+/// Why a pushed image went to devices, or did not. Without tag and digest it is about the latest
+/// version of the repository that was seen.
+#[utoipa::path(tag = "images", params(ImageQuery), responses(
+    (status = 200, description = "What became of it, in the order in which it was decided", body = ImageWhy),
+    (status = 400, description = "The image is no image reference"),
+))]
+#[get("/api/v1/images/why")]
+pub(super) async fn image(
+    By(_operator, query): By<web::Query<ImageQuery>>,
+    app: web::Data<App>,
+) -> Result<web::Json<ImageWhy>, Problem> {
+    let asked: ImageReference = query
+        .image
+        .parse()
+        .map_err(|error: windlass_types::image::InvalidImage| wrong("image", error.to_string()))?;
+    let mut session = app.deps.store.read().await?;
+    let story = views::image_story(&mut session, &asked).await?;
+    let Answer {
+        sentences,
+        reasons,
+        waiting_for,
+    } = Answer::of(&why::image(&story, session.now()));
+    let rollouts = story
+        .rollouts
+        .iter()
+        .map(|one| RolloutSummary {
+            rollout_id: one.view.rollout.id,
+            status: one.view.rollout.status,
+            affected_devices: one.view.rollout.total_devices,
+        })
+        .collect();
+    Ok(web::Json(ImageWhy {
+        image: asked.to_string(),
+        sentences,
+        reasons,
+        waiting_for,
+        rollouts,
+    }))
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 use windlass_types::api::{ImageVersion, VersionPlan};
 use windlass_types::ids::{CorrelationId, DeliveryId, ImageVersionId, PolicyId, RolloutId};
-use windlass_types::image::Repository;
+use windlass_types::image::{Digest, Repository};
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -29,6 +29,13 @@ struct Row {
     decided_at: Option<DateTime<Utc>>,
 }
 
+const COLUMNS: &str = "v.id, v.repository, v.tag, v.digest, v.actor, v.pushed_at, v.seen_at, \
+     v.delivery_id, v.correlation_id, v.replaced_at, v.resolve_error, p.decision, p.detail, \
+     p.policy_id, p.rollout_id, p.decided_at";
+
+const FROM: &str = "image_versions v \
+     LEFT JOIN image_plans p ON p.image_version_id = v.id AND p.position = 0";
+
 /// Up to `limit` versions seen before this one, latest first; with `repository` only its own.
 ///
 /// # Errors
@@ -46,19 +53,51 @@ pub async fn image_versions(
     };
     let mut statement = session
         .built(format!(
-            "SELECT v.id, v.repository, v.tag, v.digest, v.actor, v.pushed_at, v.seen_at, \
-             v.delivery_id, v.correlation_id, v.replaced_at, v.resolve_error, p.decision, \
-             p.detail, p.policy_id, p.rollout_id, p.decided_at \
-             FROM image_versions v \
-             LEFT JOIN image_plans p ON p.image_version_id = v.id AND p.position = 0 \
-             WHERE v.id < $1{only} ORDER BY v.id DESC LIMIT $2"
+            "SELECT {COLUMNS} FROM {FROM} WHERE v.id < $1{only} ORDER BY v.id DESC LIMIT $2"
         ))
         .bind(after.map_or(Uuid::max(), |id| id.0))
         .bind(limit);
     if let Some(repository) = repository {
         statement = statement.bind(repository.to_string());
     }
-    let rows: Vec<Row> = statement.all().await?;
+    let rows = statement.all().await?;
+    with_plans(session, rows).await
+}
+
+/// The latest version of a repository that was seen: of this tag and digest where they are given.
+///
+/// # Errors
+/// Whatever the database says.
+pub(super) async fn latest_version(
+    session: &mut Session,
+    repository: &Repository,
+    tag: Option<&str>,
+    digest: Option<&Digest>,
+) -> Result<Option<ImageVersion>> {
+    let mut sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE v.repository = $1");
+    if tag.is_some() {
+        sql.push_str(" AND v.tag = $2");
+    }
+    if digest.is_some() {
+        sql.push_str(if tag.is_some() {
+            " AND v.digest = $3"
+        } else {
+            " AND v.digest = $2"
+        });
+    }
+    sql.push_str(" ORDER BY v.id DESC LIMIT 1");
+    let mut statement = session.built(sql).bind(repository.to_string());
+    if let Some(tag) = tag {
+        statement = statement.bind(tag.to_owned());
+    }
+    if let Some(digest) = digest {
+        statement = statement.bind(digest.to_string());
+    }
+    let rows = statement.all().await?;
+    Ok(with_plans(session, rows).await?.pop())
+}
+
+async fn with_plans(session: &mut Session, rows: Vec<Row>) -> Result<Vec<ImageVersion>> {
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
     let mut plans = plans(session, &ids).await?;
     rows.into_iter()

@@ -1,81 +1,63 @@
 //! A device's places in rollouts, and what failed on it.
 
+use super::rollouts::{DEVICE_COLUMNS, DeviceRow};
 use crate::db::Session;
 use crate::error::{Result, parse};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use windlass_types::ids::{DeviceId, RolloutId};
-use windlass_types::rollout::DeviceStatus;
+use windlass_types::rollout::{DeviceStatus, RolloutDevice};
 use windlass_types::why::FailedDigest;
 
 /// How many rollouts back a device is looked for: each costs one look-up by key.
 const LOOK_BACK: i64 = 200;
 
 /// A device's place in a rollout.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The rollout.
-    pub rollout: RolloutId,
-    /// The device's batch, from 1.
-    pub batch: i64,
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlaceRow {
     /// Where it stands.
-    pub status: DeviceStatus,
-    /// Why, where that needs saying.
-    pub reason: Option<String>,
-    /// The target version that gave it the image.
-    pub target_version: Option<i64>,
-    /// The image it is put back on.
-    pub rollback_image: Option<String>,
-    /// Until when it must be healthy or back.
-    pub deadline_at: Option<DateTime<Utc>>,
-    /// When it was last moved.
-    pub updated_at: DateTime<Utc>,
+    pub row: RolloutDevice,
+    /// Whether it failed for a reason that is not the image's.
+    pub environment: bool,
 }
 
 #[derive(sqlx::FromRow)]
 struct Row {
+    #[sqlx(flatten)]
+    device: DeviceRow,
     rollout_id: Uuid,
-    batch: i64,
-    status: String,
-    reason: Option<String>,
-    target_version: Option<i64>,
-    rollback_image: Option<String>,
-    deadline_at: Option<DateTime<Utc>>,
-    updated_at: DateTime<Utc>,
+    verdict: Option<String>,
 }
 
-/// A device's places in the latest rollouts, latest first, at most `limit`.
+/// A device's places in the latest rollouts, latest first, at most `limit`; those of rollouts that
+/// have not ended come before the others.
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn places(session: &mut Session, device: DeviceId, limit: i64) -> Result<Vec<Place>> {
+pub async fn places(session: &mut Session, device: DeviceId, limit: i64) -> Result<Vec<PlaceRow>> {
     let rows: Vec<Row> = session
-        .sql(
-            "SELECT d.rollout_id, d.batch, d.status, d.reason, d.target_version, \
-             d.rollback_image, d.deadline_at, d.updated_at \
-             FROM (SELECT id FROM image_rollouts ORDER BY id DESC LIMIT $1) r \
+        .built(format!(
+            "SELECT {DEVICE_COLUMNS}, d.rollout_id, d.verdict \
+             FROM (SELECT id, repository, finished_at FROM image_rollouts ORDER BY id DESC LIMIT $1) r \
              JOIN device_rollout_status d ON d.rollout_id = r.id AND d.device_uuid = $2 \
-             ORDER BY r.id DESC LIMIT $3",
-        )
+             ORDER BY CASE WHEN r.finished_at IS NULL THEN 0 ELSE 1 END, r.id DESC LIMIT $3"
+        ))
         .bind(LOOK_BACK)
         .bind(device.0)
         .bind(limit)
         .all()
         .await?;
-    rows.into_iter()
+    let mut places = rows
+        .into_iter()
         .map(|row| {
-            Ok(Place {
-                rollout: RolloutId(row.rollout_id),
-                batch: row.batch,
-                status: parse("device_rollout_status.status", &row.status)?,
-                reason: row.reason,
-                target_version: row.target_version,
-                rollback_image: row.rollback_image,
-                deadline_at: row.deadline_at,
-                updated_at: row.updated_at,
+            Ok(PlaceRow {
+                environment: row.verdict.as_deref() == Some("environment"),
+                row: row.device.read(RolloutId(row.rollout_id))?,
             })
         })
-        .collect()
+        .collect::<Result<Vec<_>>>()?;
+    places.sort_by_key(|place| std::cmp::Reverse(place.row.rollout_id));
+    Ok(places)
 }
 
 /// Digests that failed on a device, latest first, at most 100.
@@ -86,7 +68,7 @@ pub async fn failed_digests(session: &mut Session, device: DeviceId) -> Result<V
     let rows: Vec<(String, Uuid, DateTime<Utc>, Option<String>)> = session
         .sql(
             "SELECT f.digest, f.rollout_id, f.failed_at, q.digest \
-             FROM device_failed_images f LEFT JOIN quarantined_digests q ON q.digest = f.digest \
+             FROM device_failed_images f LEFT JOIN quarantined_digests q ON q.digest = f.digest AND q.tag_key = '' \
              WHERE f.device_uuid = $1 ORDER BY f.failed_at DESC, f.digest LIMIT 100",
         )
         .bind(device.0)

@@ -41,6 +41,25 @@ pub async fn rollout(session: &mut Session, id: RolloutId) -> Result<Option<Roll
         .pop())
 }
 
+/// These rollouts, in no particular order; those that do not exist are missing.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn rollouts_by_id(session: &mut Session, ids: &[RolloutId]) -> Result<Vec<RolloutView>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut statement = session.built(format!(
+        "SELECT {COLUMNS} FROM image_rollouts WHERE id IN {}",
+        placeholders(session.kind(), 1, 1, ids.len())
+    ));
+    for id in ids {
+        statement = statement.bind(id.0);
+    }
+    let rows = statement.all().await?;
+    with_batches(session, rows).await
+}
+
 /// Up to `limit` rollouts older than this one, latest first.
 ///
 /// # Errors
@@ -81,16 +100,19 @@ async fn with_batches(session: &mut Session, rows: Vec<Row>) -> Result<Vec<Rollo
         .collect::<Result<Vec<_>>>()?;
     let ids: Vec<Uuid> = rollouts.iter().map(|rollout| rollout.id.0).collect();
     let mut statement = session.built(format!(
-        "SELECT rollout_id, batch, status, verdict, COUNT(*) FROM device_rollout_status \
+        "SELECT rollout_id, batch, status, verdict, COUNT(*), \
+           CAST(SUM(CASE WHEN status = 'unreachable' AND reason = 'silent_after_update' \
+                         THEN 1 ELSE 0 END) AS BIGINT) \
+         FROM device_rollout_status \
          WHERE rollout_id IN {} GROUP BY rollout_id, batch, status, verdict",
         placeholders(session.kind(), 1, 1, ids.len())
     ));
     for id in ids {
         statement = statement.bind(id);
     }
-    let counts: Vec<(Uuid, i64, String, Option<String>, i64)> = statement.all().await?;
+    let counts: Vec<(Uuid, i64, String, Option<String>, i64, i64)> = statement.all().await?;
     let mut progress: BTreeMap<(Uuid, i64), BatchProgress> = BTreeMap::new();
-    for (rollout, batch, status, verdict, devices) in counts {
+    for (rollout, batch, status, verdict, devices, silent) in counts {
         let entry = progress
             .entry((rollout, batch))
             .or_insert_with(|| BatchProgress {
@@ -98,11 +120,15 @@ async fn with_batches(session: &mut Session, rows: Vec<Row>) -> Result<Vec<Rollo
                 ..BatchProgress::default()
             });
         entry.add(parse("device_rollout_status.status", &status)?, devices);
-        if let Some(verdict) = verdict {
-            entry.attempted += devices;
-            if verdict == "failed" {
+        entry.went_silent += silent;
+        match verdict.as_deref() {
+            Some("environment") => entry.environment_failed += devices,
+            Some("failed") => {
+                entry.attempted += devices;
                 entry.attempted_failed += devices;
             }
+            Some(_) => entry.attempted += devices,
+            None => {}
         }
     }
     Ok(rollouts
@@ -129,8 +155,16 @@ async fn with_batches(session: &mut Session, rows: Vec<Row>) -> Result<Vec<Rollo
         .collect())
 }
 
+/// The columns of [`DeviceRow`]: `d` is the device's row in the rollout, `r` the rollout. Of a device
+/// with several services on the rollout's repository, `old_image` is that of the first.
+pub(super) const DEVICE_COLUMNS: &str = "d.device_uuid, d.batch, d.status, d.reason, \
+     (SELECT s.image FROM target_services s WHERE s.state_id = d.old_state_id \
+      AND s.repository = r.repository ORDER BY s.app_id, s.service_id LIMIT 1) AS old_image, \
+     d.target_version, d.rollback_image, d.rollback_version, d.evidence, d.retries, d.retry_at, \
+     d.admitted_at, d.deadline_at, d.judged_at, d.updated_at";
+
 #[derive(sqlx::FromRow)]
-struct DeviceRow {
+pub(super) struct DeviceRow {
     device_uuid: Uuid,
     batch: i64,
     status: String,
@@ -148,8 +182,7 @@ struct DeviceRow {
     retry_at: Option<DateTime<Utc>>,
 }
 
-/// Up to `limit` devices of a rollout after this one, by uuid. Of a device with several services on
-/// the rollout's repository, `old_image` is that of the first.
+/// Up to `limit` devices of a rollout after this one, by uuid.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -167,13 +200,8 @@ pub async fn rollout_devices(
         ""
     };
     let sql = format!(
-        "SELECT d.device_uuid, d.batch, d.status, d.reason, \
-         (SELECT s.image FROM target_services s WHERE s.state_id = d.old_state_id \
-          AND s.repository = $1 ORDER BY s.app_id, s.service_id LIMIT 1) AS old_image, \
-         d.target_version, d.rollback_image, d.rollback_version, d.evidence, d.retries, d.retry_at, \
-         d.admitted_at, d.deadline_at, d.judged_at, d.updated_at \
-         FROM device_rollout_status d WHERE d.rollout_id = $2 AND d.device_uuid > $3{only} \
-         ORDER BY d.device_uuid LIMIT $4"
+        "SELECT {DEVICE_COLUMNS} FROM device_rollout_status d, (SELECT $1 AS repository) r \
+         WHERE d.rollout_id = $2 AND d.device_uuid > $3{only} ORDER BY d.device_uuid LIMIT $4"
     );
     let mut statement = session
         .built(sql)
@@ -185,26 +213,28 @@ pub async fn rollout_devices(
         statement = statement.bind(status.as_str());
     }
     let rows: Vec<DeviceRow> = statement.all().await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(RolloutDevice {
-                rollout_id: rollout,
-                device_uuid: DeviceId(row.device_uuid),
-                batch: row.batch,
-                status: parse("device_rollout_status.status", &row.status)?,
-                reason: row.reason,
-                old_image: row.old_image,
-                target_version: row.target_version,
-                rollback_image: row.rollback_image,
-                rollback_version: row.rollback_version,
-                evidence: row.evidence.map(|json| json.0),
-                retries: row.retries,
-                retry_at: row.retry_at,
-                admitted_at: row.admitted_at,
-                deadline_at: row.deadline_at,
-                judged_at: row.judged_at,
-                updated_at: row.updated_at,
-            })
+    rows.into_iter().map(|row| row.read(rollout)).collect()
+}
+
+impl DeviceRow {
+    pub(super) fn read(self, rollout: RolloutId) -> Result<RolloutDevice> {
+        Ok(RolloutDevice {
+            rollout_id: rollout,
+            device_uuid: DeviceId(self.device_uuid),
+            batch: self.batch,
+            status: parse("device_rollout_status.status", &self.status)?,
+            reason: self.reason,
+            old_image: self.old_image,
+            target_version: self.target_version,
+            rollback_image: self.rollback_image,
+            rollback_version: self.rollback_version,
+            evidence: self.evidence.map(|json| json.0),
+            retries: self.retries,
+            retry_at: self.retry_at,
+            admitted_at: self.admitted_at,
+            deadline_at: self.deadline_at,
+            judged_at: self.judged_at,
+            updated_at: self.updated_at,
         })
-        .collect()
+    }
 }

@@ -43,8 +43,6 @@ pub struct Turn {
 pub struct DeviceStory {
     /// The device.
     pub device: Device,
-    /// Its own time zone.
-    pub time_zone: Option<String>,
     /// What it is to run; none for a device without a target.
     pub target: Option<TargetFacts>,
     /// What is made of its reports.
@@ -139,8 +137,8 @@ pub struct ImageStory {
     pub replaced_by: Option<String>,
     /// The last delivery that told of its repository and led to no version of it.
     pub delivery: Option<DeliveryFacts>,
-    /// The repository most like it that was seen.
-    pub nearest: Option<String>,
+    /// Repositories that were seen, where it was not.
+    pub seen: Vec<String>,
     /// Its quarantine: for all devices, and for some.
     pub quarantine: Vec<Quarantine>,
     /// The rollouts of it, latest first.

@@ -56,7 +56,7 @@ fn not_seen(story: &ImageStory, found: &mut Vec<Found>) {
         );
         let reason = ImageReason::NeverPushed {
             image: name(&asked.to_string()),
-            nearest: story.nearest.clone(),
+            nearest: nearest(story),
         };
         found.push(Since::new(reason, None));
     }
@@ -73,6 +73,27 @@ fn not_seen(story: &ImageStory, found: &mut Vec<Found>) {
         found.push(Since::new(reason, Some(delivery.received_at)));
     }
     quarantine(story, found);
+}
+
+/// Of the repositories that were seen the one that is written most like the one asked about: a
+/// mistyped name begins or ends alike.
+fn nearest(story: &ImageStory) -> Option<String> {
+    let asked = story.repository.to_string();
+    let alike = |name: &str| {
+        let head = asked.bytes().zip(name.bytes());
+        let tail = asked.bytes().rev().zip(name.bytes().rev());
+        head.take_while(|(one, other)| one == other).count()
+            + tail.take_while(|(one, other)| one == other).count()
+    };
+    // Where the repository itself was seen, it is the tag or digest that was not.
+    if story.seen.contains(&asked) {
+        return Some(asked);
+    }
+    story
+        .seen
+        .iter()
+        .max_by_key(|name| (alike(name), std::cmp::Reverse((*name).clone())))
+        .cloned()
 }
 
 /// Whether it is in quarantine for every device.
