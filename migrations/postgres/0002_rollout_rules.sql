@@ -8,8 +8,9 @@ ALTER TABLE image_rollouts
     -- One push makes a rollout for each policy that has devices for it.
     ADD CONSTRAINT image_rollouts_version_policy UNIQUE (image_version_id, policy_id),
     ADD COLUMN priority BIGINT NOT NULL DEFAULT 0,
-    -- Who let it go on in spite of freezes, and why.
+    -- Who let it go on in spite of freezes, and why; freezes made after that hold it again.
     ADD COLUMN freeze_override TEXT,
+    ADD COLUMN freeze_override_at TIMESTAMPTZ,
     -- Filters of policies asked before: their devices are not this rollout's, also when they join later.
     ADD COLUMN without JSONB NOT NULL DEFAULT '[]';
 
@@ -131,6 +132,8 @@ CREATE TABLE rollout_checks (
     next_at        TIMESTAMPTZ,
     deadline_at    TIMESTAMPTZ NOT NULL,
     checked_at     TIMESTAMPTZ,
+    -- Who resumed the rollout although it had failed or was inconclusive: it counts as passed.
+    waived_by      TEXT,
     PRIMARY KEY (rollout_id, batch, position),
     CHECK ((status = 'pending') = (next_at IS NOT NULL))
 );

@@ -67,8 +67,9 @@ CREATE TABLE image_rollouts (
     filters          TEXT NOT NULL,
     tag_rule         TEXT NOT NULL,
     priority         INTEGER NOT NULL DEFAULT 0,
-    -- Who let it go on in spite of freezes, and why.
+    -- Who let it go on in spite of freezes, and why; freezes made after that hold it again.
     freeze_override  TEXT,
+    freeze_override_at TEXT,
     -- Filters of policies asked before: their devices are not this rollout's, also when they join later.
     without          TEXT NOT NULL DEFAULT '[]',
     seed             INTEGER NOT NULL,
@@ -289,6 +290,8 @@ CREATE TABLE rollout_checks (
     next_at        TEXT,
     deadline_at    TEXT NOT NULL,
     checked_at     TEXT,
+    -- Who resumed the rollout although it had failed or was inconclusive: it counts as passed.
+    waived_by      TEXT,
     PRIMARY KEY (rollout_id, batch, position),
     CHECK ((status = 'pending') = (next_at IS NOT NULL))
 ) STRICT;

@@ -1,18 +1,27 @@
-//! The next step of a rollout: commands first, then batches; and for a rollout that does not move,
-//! what it waits for and until when. See docs/adr/0006-planner.md.
+//! The next step of a rollout: commands first, then batches, gate by gate; and for a rollout that
+//! does not move, what it waits for and until when. See docs/adr/0006-planner.md and 0010-gates.md.
+//!
+//! This is the only place that knows the order of the gates. Before devices of a batch are admitted:
+//! nothing halts it (paused, quarantined, rollback ordered, failure budget) → no freeze → for the
+//! first batch the approval and the start time; for the others that the batch before is complete, its
+//! delay over, its checks passed, and the approval → a maintenance window → the limits.
 
+mod admit;
 mod command;
+mod edge;
+mod gates;
+mod step;
 mod wait;
 
-pub use wait::Wait;
+pub use edge::Edge;
+pub use wait::{ApprovalOf, Limit, Wait};
 
-use crate::budget;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use windlass_types::facts::RolloutFacts;
 use windlass_types::ids::CommandId;
-use windlass_types::policy::Strategy;
+use windlass_types::policy::{RolloutRule, Strategy};
 use windlass_types::rollout::{
-    BatchProgress, CommandKind, CommandOutcome, Rollout, RolloutStatus, StatusReason,
+    Approval, BatchProgress, CommandKind, CommandOutcome, GateCheck, Rollout, RolloutStatus,
 };
 
 /// Everything the next step depends on.
@@ -22,50 +31,6 @@ pub struct Input<'a> {
     pub facts: &'a RolloutFacts,
     /// The time.
     pub now: DateTime<Utc>,
-}
-
-/// A step of a rollout, named by what it does to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Edge {
-    /// A person approved it; it may begin.
-    Approved,
-    /// The next batch is opened: its devices may be admitted.
-    BatchStarted {
-        /// The batch, from 1.
-        batch: i64,
-    },
-    /// Devices of the open batch get their targets.
-    Admitted {
-        /// The batch, from 1.
-        batch: i64,
-        /// How many at most; fewer where a limit by tag holds some back.
-        at_most: i64,
-        /// Only devices of these time zones (none: those without one); all where not given.
-        time_zones: Option<Vec<Option<String>>>,
-    },
-    /// Every reachable device of the present batch is done.
-    BatchCompleted {
-        /// The batch, from 1.
-        batch: i64,
-        /// When the next one may start; for the last batch, now.
-        next_batch_at: DateTime<Utc>,
-    },
-    /// All batches are done.
-    Completed,
-    /// It admits nobody until it is resumed.
-    Paused {
-        /// Why.
-        reason: StatusReason,
-        /// The same for people.
-        detail: String,
-    },
-    /// It goes on. Its failures up to now no longer count against its budget.
-    Resumed,
-    /// An operator ended it.
-    Cancelled {
-        /// Why, in the operator's words.
-        detail: String,
-    },
 }
 
 /// A command and what becomes of it.
@@ -100,42 +65,47 @@ impl Plan {
     }
 }
 
-/// The status a new rollout begins with.
+/// The status a new rollout begins with; planning it puts it right where something else holds.
 #[must_use]
-pub const fn first_status(strategy: Strategy) -> RolloutStatus {
-    match strategy {
-        Strategy::Auto | Strategy::Staged | Strategy::Canary | Strategy::Ab => {
+pub fn first_status(rule: &RolloutRule) -> RolloutStatus {
+    if rule.approval_before().is_some() {
+        return RolloutStatus::AwaitingApproval;
+    }
+    match rule.strategy {
+        Strategy::Scheduled => RolloutStatus::Scheduled,
+        Strategy::Auto | Strategy::Staged | Strategy::Canary | Strategy::Ab | Strategy::Manual => {
             RolloutStatus::Pending
         }
-        Strategy::Manual => RolloutStatus::AwaitingApproval,
-        Strategy::Scheduled => RolloutStatus::Scheduled,
     }
 }
 
-/// What to do about a rollout now. Planning the result again gives nothing to do.
+/// What to do about a rollout now. Planning the result again gives nothing to do, with one exception:
+/// after [`Edge::Retried`] only the store can tell who is to be admitted, so that is planned next time.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Plan {
-    let mut work = Work {
-        input,
-        rollout: input.facts.rollout.clone(),
-        edges: Vec::new(),
-    };
+    let mut work = Work::new(input);
     let mut settled = Vec::new();
     for command in &input.facts.commands {
-        if let Some((outcome, detail, edge)) =
-            command::decide(command, &work.rollout, input.facts.quarantined)
+        // Whoever asks for the next batch does not lose because nobody had noted the end of this one.
+        if command.kind == CommandKind::NextBatch
+            && let Some(edges) = work.unnoted_end()
         {
-            settled.push(Settled {
-                command: command.id,
-                outcome,
-                detail,
-            });
-            if let Some(edge) = edge {
-                work.take(edge);
-            }
+            edges.into_iter().for_each(|edge| work.take(edge));
+        }
+        let Some((outcome, detail, edge)) = command::decide(command, &work) else {
+            continue;
+        };
+        settled.push(Settled {
+            command: command.id,
+            outcome,
+            detail,
+        });
+        if let Some(edge) = edge {
+            work.take(edge);
         }
     }
-    // Each step raises the batch or ends, pauses or completes something, so this ends.
+    // Each step raises the batch, admits somebody, or ends, pauses or completes something; a status
+    // before the first batch is changed to the one that stays. So this ends.
     let waits_for = loop {
         match work.step() {
             Step::Take(edges) => edges.into_iter().for_each(|edge| work.take(edge)),
@@ -159,204 +129,90 @@ enum Step {
 
 /// A rollout being moved on in thought.
 struct Work<'a> {
-    input: &'a Input<'a>,
+    facts: &'a RolloutFacts,
+    now: DateTime<Utc>,
     rollout: Rollout,
+    batches: Vec<BatchProgress>,
+    approvals: Vec<Approval>,
+    checks: Vec<GateCheck>,
+    /// Devices admitted by this plan.
+    admitted: i64,
+    /// Whether a person resumed it in this plan.
+    forgiven: bool,
+    /// Whether it is unknown who is pending: devices were put back in line.
+    recount: bool,
+    /// Whether a rollback of all was ordered by this plan.
+    rollback_ordered: bool,
     edges: Vec<Edge>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    fn new(input: &Input<'a>) -> Self {
+        let facts = input.facts;
+        Self {
+            facts,
+            now: input.now,
+            rollout: facts.rollout.clone(),
+            batches: facts.batches.clone(),
+            approvals: facts.approvals.clone(),
+            checks: facts.checks.clone(),
+            admitted: 0,
+            forgiven: false,
+            recount: false,
+            rollback_ordered: false,
+            edges: Vec::new(),
+        }
+    }
+
     fn take(&mut self, edge: Edge) {
-        apply(&mut self.rollout, &edge, self.input.now);
-        self.edges.push(edge);
-    }
-
-    fn step(&self) -> Step {
-        match self.rollout.status {
-            RolloutStatus::Pending => self.halted().unwrap_or_else(|| self.start(1)),
-            RolloutStatus::AwaitingApproval => Step::Wait(Wait::Approval),
-            RolloutStatus::Scheduled => Step::Wait(Wait::StartTime),
-            RolloutStatus::InProgress => self.halted().unwrap_or_else(|| self.in_progress()),
-            RolloutStatus::Paused => Step::Wait(Wait::Operator {
-                reason: self.rollout.status_reason,
-                detail: self.rollout.status_detail.clone(),
-            }),
-            RolloutStatus::RollingBack => Step::Wait(Wait::Rollback),
-            RolloutStatus::Completed
-            | RolloutStatus::Failed
-            | RolloutStatus::Cancelled
-            | RolloutStatus::Superseded
-            | RolloutStatus::RolledBack => Step::Ended,
-        }
-    }
-
-    /// What keeps a rollout that is not paused from admitting anybody.
-    fn halted(&self) -> Option<Step> {
-        let commands = &self.input.facts.commands;
-        if commands.iter().any(|c| c.kind == CommandKind::RollbackAll) {
-            return Some(Step::Wait(Wait::Rollback));
-        }
-        self.input.facts.quarantined.then(|| {
-            Step::Take(vec![Edge::Paused {
-                reason: StatusReason::Quarantined,
-                detail: format!(
-                    "{} is in quarantine",
-                    self.rollout
-                        .digest
-                        .as_ref()
-                        .map_or("the digest", |d| d.short())
-                ),
-            }])
-        })
-    }
-
-    fn in_progress(&self) -> Step {
-        let batch = self.rollout.current_batch;
-        let progress = self.present();
-        let started = self.edges.contains(&Edge::BatchStarted { batch });
-        let open = if started {
-            progress.total
-        } else {
-            progress.pending + progress.in_flight()
-        };
-        let ended = open == 0 || self.rollout.next_batch_at.is_some();
-        if let Some(detail) = self.over_budget(ended) {
-            return Step::Wait(Wait::Budget { detail });
-        }
-        let last = batch >= self.rollout.batch_count;
-        match self.rollout.next_batch_at {
-            None if open > 0 || started => Step::Wait(Wait::Devices {
+        match &edge {
+            Edge::Approved {
                 batch,
-                batches: self.rollout.batch_count,
-                open,
-                total: progress.total,
-                until: self.input.facts.devices_until.filter(|_| !started),
+                actor,
+                reason,
+            } => self.approvals.push(Approval {
+                batch: *batch,
+                actor: actor.clone(),
+                reason: reason.clone(),
+                approved_at: self.now,
             }),
-            None => {
-                let delay = i64::from(self.rollout.rule.batch_delay_seconds);
-                let delay = if last {
-                    TimeDelta::zero()
-                } else {
-                    TimeDelta::seconds(delay)
-                };
-                let mut edges = vec![Edge::BatchCompleted {
-                    batch,
-                    next_batch_at: self.input.now + delay,
-                }];
-                edges.extend(self.without_evidence(last));
-                Step::Take(edges)
+            Edge::Admitted { batch, at_most, .. } => self.admit(*batch, *at_most),
+            Edge::Resumed { actor, waives } => {
+                self.forgiven = true;
+                for check in self.checks.iter_mut().filter(|c| Some(c.batch) == *waives) {
+                    check.waived_by = Some(actor.clone());
+                }
             }
-            Some(_) if last => Step::Take(vec![Edge::Completed]),
-            Some(at) if at <= self.input.now => self.start(batch + 1),
-            Some(at) => Step::Wait(Wait::Delay {
-                batch: batch + 1,
-                until: at,
-            }),
+            Edge::Retried { .. } => {
+                self.recount = true;
+                self.checks.clear();
+            }
+            Edge::RollbackOrdered { .. } => self.rollback_ordered = true,
+            Edge::Waiting { .. }
+            | Edge::BatchStarted { .. }
+            | Edge::BatchCompleted { .. }
+            | Edge::DelayCut { .. }
+            | Edge::FreezeOverridden { .. }
+            | Edge::Completed
+            | Edge::Paused { .. }
+            | Edge::Cancelled { .. } => {}
         }
-    }
-
-    fn start(&self, batch: i64) -> Step {
-        debug_assert!(batch <= self.rollout.batch_count, "a batch beyond the last");
-        Step::Take(vec![
-            Edge::BatchStarted { batch },
-            Edge::Admitted {
-                batch,
-                at_most: i64::MAX,
-                time_zones: None,
-            },
-        ])
+        edge::apply(&mut self.rollout, &edge, self.now);
+        self.edges.push(edge);
     }
 
     /// How the batch admitted last stands.
     fn present(&self) -> BatchProgress {
         let batch = self.rollout.current_batch;
-        let found = self
-            .input
-            .facts
-            .batches
-            .iter()
-            .find(|progress| progress.batch == batch);
+        let found = self.batches.iter().find(|p| p.batch == batch);
         found.cloned().unwrap_or_default()
     }
 
-    fn over_budget(&self, batch_ended: bool) -> Option<String> {
-        if self.edges.contains(&Edge::Resumed) {
-            return None;
-        }
-        let rule = &self.rollout.rule.failure;
-        budget::exceeded(
-            &self.input.facts.failures,
-            rule,
-            self.rollout.current_batch,
-            batch_ended,
-        )
-        .map(|exceeded| exceeded.detail)
+    /// Devices of a batch and of those before it that are not admitted.
+    fn pending_up_to(&self, batch: i64) -> i64 {
+        let batches = self.batches.iter().filter(|p| p.batch <= batch);
+        batches.fold(0, |sum: i64, p| sum.saturating_add(p.pending))
     }
-
-    /// A batch after which nobody has been judged yet says nothing about the image. Only where the
-    /// last batch has nobody left who could be judged, there is nothing to wait for.
-    fn without_evidence(&self, last: bool) -> Option<Edge> {
-        let admitted = self.rollout.current_batch;
-        let (mut attempted, mut unreachable, mut skipped) = (0, 0, 0);
-        for progress in self
-            .input
-            .facts
-            .batches
-            .iter()
-            .filter(|p| p.batch <= admitted)
-        {
-            attempted += progress.attempted;
-            unreachable += progress.unreachable;
-            skipped += progress.skipped;
-        }
-        let nothing_known = attempted == 0 && (unreachable > 0 || !last);
-        nothing_known.then(|| Edge::Paused {
-            reason: StatusReason::NoEvidence,
-            detail: format!(
-                "no device could be judged so far: {unreachable} unreachable, {skipped} skipped"
-            ),
-        })
-    }
-}
-
-/// What an edge does to a rollout.
-fn apply(rollout: &mut Rollout, edge: &Edge, now: DateTime<Utc>) {
-    match edge {
-        Edge::Approved => rollout.status = RolloutStatus::Pending,
-        Edge::BatchStarted { batch } => {
-            rollout.status = RolloutStatus::InProgress;
-            rollout.current_batch = *batch;
-            rollout.next_batch_at = None;
-            rollout.started_at = rollout.started_at.or(Some(now));
-        }
-        Edge::Admitted { .. } => {}
-        Edge::BatchCompleted { next_batch_at, .. } => rollout.next_batch_at = Some(*next_batch_at),
-        Edge::Completed => end(rollout, RolloutStatus::Completed, now),
-        Edge::Paused { reason, detail } => {
-            rollout.status = RolloutStatus::Paused;
-            rollout.status_reason = Some(*reason);
-            rollout.status_detail = Some(detail.clone());
-        }
-        Edge::Resumed => {
-            rollout.status = if rollout.current_batch == 0 {
-                RolloutStatus::Pending
-            } else {
-                RolloutStatus::InProgress
-            };
-            rollout.status_reason = None;
-            rollout.status_detail = None;
-        }
-        Edge::Cancelled { detail } => {
-            end(rollout, RolloutStatus::Cancelled, now);
-            rollout.status_reason = Some(StatusReason::Operator);
-            rollout.status_detail = Some(detail.clone());
-        }
-    }
-}
-
-fn end(rollout: &mut Rollout, status: RolloutStatus, now: DateTime<Utc>) {
-    rollout.status = status;
-    rollout.next_batch_at = None;
-    rollout.finished_at = Some(now);
 }
 
 #[cfg(test)]

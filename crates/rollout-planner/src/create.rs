@@ -131,7 +131,7 @@ pub(crate) async fn create(session: &mut Session, wanted: &Wanted<'_>) -> Result
         version,
         trigger,
         tag: wanted.tag.map(str::to_owned),
-        status: plan::first_status(wanted.rule.strategy),
+        status: plan::first_status(&wanted.rule),
         rule: wanted.rule.clone(),
         tag_rule: wanted.tag_rule.clone(),
         priority: wanted.priority,

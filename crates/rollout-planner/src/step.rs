@@ -97,11 +97,11 @@ async fn step(deps: &Deps, metrics: &Metrics, id: RolloutId) -> Result<bool> {
     deps.commit(tx).await?;
     metrics.admitted.inc_by(admitted);
     for edge in &plan.edges {
-        metrics.steps.with_label_values(&[name(edge)]).inc();
+        metrics.steps.with_label_values(&[edge.name()]).inc();
     }
     tracing::info!(
         rollout.id = %id,
-        steps = ?plan.edges.iter().map(name).collect::<Vec<_>>(),
+        steps = ?plan.edges.iter().map(Edge::name).collect::<Vec<_>>(),
         status = %plan.after.status,
         batch = plan.after.current_batch,
         admitted,
@@ -146,6 +146,7 @@ async fn carry_out<'f>(
         actor: order.map_or_else(|| NAME.to_owned(), |command| command.actor.clone()),
         ..event
     };
+    let order = edge.is_ordered().then(|| orders.next()).flatten();
     let told = match edge {
         Edge::BatchStarted { batch } => {
             batch::open(tx, after, *batch, &facts.batches, &image).await?;
@@ -165,29 +166,36 @@ async fn carry_out<'f>(
             json!({"devices": after.total_devices, "batches": facts.batches}),
         ),
         Edge::Paused { reason, detail } => {
-            let order = match reason {
-                windlass_types::rollout::StatusReason::Operator => orders.next(),
-                _ => None,
-            };
             let data = json!({"reason": reason, "detail": detail, "batch": after.current_batch});
             ordered(event(EventType::RolloutPaused, data), order)
         }
-        Edge::Resumed => {
+        Edge::Resumed { waives, .. } => {
             rollouts::restart_failure_count(tx, after.id).await?;
-            let order = orders.next();
-            let data = json!({"detail": order.map(|command| command.reason.clone())});
+            let data =
+                json!({"detail": order.map(|command| command.reason.clone()), "waives": waives});
             ordered(event(EventType::RolloutResumed, data), order)
         }
         Edge::Cancelled { detail } => {
             let skipped = rollouts::skip_pending(tx, after.id, SkipReason::RolloutEnded).await?;
             let data = json!({"detail": detail, "skipped": skipped, "batch": after.current_batch});
-            ordered(event(EventType::RolloutCancelled, data), orders.next())
+            ordered(event(EventType::RolloutCancelled, data), order)
+        }
+        Edge::Waiting { status } => event(EventType::RolloutWaiting, json!({"status": status})),
+        Edge::Approved { batch, reason, .. } => {
+            let data = json!({"batch": batch, "detail": reason});
+            ordered(event(EventType::RolloutApproved, data), order)
+        }
+        Edge::DelayCut { batch } => {
+            let data = json!({"batch": batch, "next_batch_at": after.next_batch_at});
+            ordered(event(EventType::RolloutDelayCut, data), order)
+        }
+        Edge::FreezeOverridden { detail } => {
+            let data = json!({"detail": detail});
+            ordered(event(EventType::FreezeOverridden, data), order)
         }
         // The command's own event tells it.
-        Edge::Approved => {
-            orders.next();
-            return Ok(0);
-        }
+        Edge::Retried { .. } => return Ok(0),
+        Edge::RollbackOrdered { .. } => return Ok(0),
     };
     events::append(tx, told).await?;
     Ok(0)
@@ -196,17 +204,4 @@ async fn carry_out<'f>(
 fn counts(batches: &[BatchProgress], batch: i64) -> Value {
     let found = batches.iter().find(|progress| progress.batch == batch);
     json!(found.cloned().unwrap_or_default())
-}
-
-const fn name(edge: &Edge) -> &'static str {
-    match edge {
-        Edge::Approved => "approved",
-        Edge::BatchStarted { .. } => "batch_started",
-        Edge::Admitted { .. } => "admitted",
-        Edge::BatchCompleted { .. } => "batch_completed",
-        Edge::Completed => "completed",
-        Edge::Paused { .. } => "paused",
-        Edge::Resumed => "resumed",
-        Edge::Cancelled { .. } => "cancelled",
-    }
 }

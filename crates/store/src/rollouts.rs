@@ -29,7 +29,7 @@ use windlass_types::rollout::Rollout;
 
 /// The columns that [`Row`] reads.
 pub(crate) const COLUMNS: &str = "id, policy_id, delivery_id, repository, tag, digest, strategy, \
-     rule, filters, tag_rule, priority, freeze_override, seed, status, status_reason, status_detail, current_batch, \
+     rule, filters, tag_rule, priority, freeze_override, freeze_override_at, seed, status, status_reason, status_detail, current_batch, \
      batch_count, next_batch_at, total_devices, version, correlation_id, created_at, started_at, \
      finished_at";
 
@@ -48,6 +48,7 @@ pub(crate) struct Row {
     tag_rule: Json<TagRule>,
     priority: i64,
     freeze_override: Option<String>,
+    freeze_override_at: Option<DateTime<Utc>>,
     seed: i64,
     status: String,
     status_reason: Option<String>,
@@ -84,6 +85,7 @@ impl TryFrom<Row> for Rollout {
             // Written from an i32.
             priority: i32::try_from(row.priority).unwrap_or(i32::MAX),
             freeze_override: row.freeze_override,
+            freeze_override_at: row.freeze_override_at,
             seed: row.seed,
             status: parse("image_rollouts.status", &row.status)?,
             status_reason: reason

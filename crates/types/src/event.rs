@@ -35,10 +35,14 @@ text_enum! {
         RolloutCancelled = "image.rollout_cancelled",
         /// A newer version ended a rollout.
         RolloutSuperseded = "image.rollout_superseded",
+        /// A rollout that has not begun waits for something else than before; the data have its status.
+        RolloutWaiting = "image.rollout_waiting",
         /// A rollout, or a batch of it, was approved.
         RolloutApproved = "image.rollout_approved",
         /// A check of a batch was decided.
         RolloutCheckDecided = "image.rollout_check_decided",
+        /// An operator cut the delay before the next batch short.
+        RolloutDelayCut = "image.rollout_delay_cut",
         /// A rollout goes on in spite of freezes.
         FreezeOverridden = "image.freeze_overridden",
         /// A whole rollout is being taken back.

@@ -25,7 +25,8 @@ pub struct RolloutFacts {
     pub approvals: Vec<Approval>,
     /// The gate checks of the batch admitted last.
     pub checks: Vec<GateCheck>,
-    /// Devices that could be admitted: of the present batch where it has any left, else of the next.
+    /// Devices that could be admitted: of the present batch and those before it where they have any
+    /// left, else of the next batch that has any.
     pub waiting: Waiting,
     /// Slices admitted in the last minute, oldest first.
     pub admitted_lately: Vec<Slice>,
@@ -62,10 +63,12 @@ pub struct ClassCount {
     pub quarantined: bool,
 }
 
-/// The devices of one batch that are not admitted yet.
+/// Devices that are not admitted yet and whose turn it is, or is next. A device that is tried again
+/// waits in its own batch, which may be one before the present one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// The batch they are in, from 1.
+    /// The batch they are admitted with, from 1: the present one where any device in it or in one
+    /// before it is pending, else the next one with pending devices.
     pub batch: i64,
     /// By time zone, ordered by it.
     pub zones: Vec<ZoneWaiting>,
@@ -83,6 +86,8 @@ pub struct ZoneWaiting {
     pub time_zone: Option<String>,
     /// How many are pending, those that wait for a retry included.
     pub pending: i64,
+    /// How many of them wait for a retry that is not due.
+    pub later: i64,
 }
 
 /// Devices that were admitted at once.

@@ -227,6 +227,22 @@ impl RolloutRule {
     }
 }
 
+impl RolloutRule {
+    /// The checks of one batch as a whole, in the order in which their positions count from 0: those
+    /// of its health rule, then those of a comparison at its first batch.
+    #[must_use]
+    pub fn gate_checks(&self, batch: i64) -> Vec<Check> {
+        let ab = match (self.strategy, batch, &self.ab) {
+            (Strategy::Ab, 1, Some(ab)) => ab.checks.as_slice(),
+            _ => &[],
+        };
+        let mut checks = self.health_of(batch).checks;
+        checks.extend(ab.iter().cloned());
+        checks.retain(Check::is_gate);
+        checks
+    }
+}
+
 /// 10 %, 50 %, 100 %.
 #[must_use]
 pub fn default_batches() -> Vec<BatchSize> {

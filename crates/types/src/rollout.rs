@@ -245,6 +245,9 @@ pub struct Rollout {
     pub priority: i32,
     /// Who let it go on in spite of freezes, and why.
     pub freeze_override: Option<String>,
+    /// When: freezes made later, the stop button above all, hold it again.
+    #[serde(default)]
+    pub freeze_override_at: Option<DateTime<Utc>>,
     /// What batch membership is drawn from; equal seeds give equal batches.
     pub seed: i64,
     /// Where it stands.
@@ -482,6 +485,9 @@ pub struct GateCheck {
     pub checked_at: Option<DateTime<Utc>>,
     /// Until when it must have passed.
     pub deadline_at: DateTime<Utc>,
+    /// Who resumed the rollout although it had failed or was inconclusive: it counts as passed.
+    #[serde(default)]
+    pub waived_by: Option<String>,
 }
 
 /// An approval of a rollout (as a whole: batch 1) or of one batch.

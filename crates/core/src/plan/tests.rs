@@ -3,13 +3,17 @@
 mod laws;
 mod table;
 
+use super::edge::end;
 use super::*;
+use crate::budget;
+use chrono::TimeDelta;
 use serde_json::json;
 use uuid::Uuid;
-use windlass_types::facts::{FailureCount, Waiting};
+use windlass_types::facts::{FailureCount, Slice, Waiting, ZoneWaiting};
+use windlass_types::freeze::Freeze;
 use windlass_types::ids::{CorrelationId, RolloutId};
 use windlass_types::policy::{Filters, RolloutRule, TagRule};
-use windlass_types::rollout::Command;
+use windlass_types::rollout::{Command, StatusReason};
 
 fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(1_000_000 + seconds)
@@ -33,6 +37,7 @@ fn rollout(status: RolloutStatus, current_batch: i64) -> Rollout {
         tag_rule: TagRule::default(),
         priority: 0,
         freeze_override: None,
+        freeze_override_at: None,
         seed: 1,
         status,
         status_reason: None,
@@ -86,6 +91,15 @@ struct Case {
     forgiven: bool,
     commands: Vec<Command>,
     quarantined: bool,
+    freezes: Vec<Freeze>,
+    approvals: Vec<Approval>,
+    checks: Vec<GateCheck>,
+    /// The time zones of devices that are pending, of which the first has the rest.
+    zones: Vec<ZoneWaiting>,
+    /// How many the limits by tag let through; all where not given.
+    admissible: Option<i64>,
+    retry_at: Option<DateTime<Utc>>,
+    lately: Vec<Slice>,
     now: DateTime<Utc>,
 }
 
@@ -98,6 +112,13 @@ impl Case {
             forgiven: false,
             commands: Vec::new(),
             quarantined: false,
+            freezes: Vec::new(),
+            approvals: Vec::new(),
+            checks: Vec::new(),
+            zones: Vec::new(),
+            admissible: None,
+            retry_at: None,
+            lately: Vec::new(),
             now: at(0),
         }
     }
@@ -110,7 +131,51 @@ impl Case {
         self
     }
 
-    fn plan(&self) -> Plan {
+    /// As the store does it: of the present batch and those before it, else of the next that has any.
+    fn waiting(&self) -> Waiting {
+        let current = self.rollout.current_batch;
+        let first = self.batches.iter().find(|p| p.pending > 0);
+        let (batch, from) = match first.map(|p| p.batch) {
+            Some(first) if first <= current => (current, 1),
+            Some(next) => (next, next),
+            None => (current + 1, current + 1),
+        };
+        let concerned = self
+            .batches
+            .iter()
+            .filter(|p| (from..=batch).contains(&p.batch));
+        let mut left: i64 = concerned.map(|p| p.pending).sum();
+        let mut zones = Vec::new();
+        for zone in &self.zones {
+            let pending = zone.pending.min(left);
+            left -= pending;
+            zones.push(ZoneWaiting {
+                pending,
+                later: zone.later.min(pending),
+                ..zone.clone()
+            });
+        }
+        match zones.first_mut() {
+            Some(zone) => zone.pending += left,
+            None => zones.push(ZoneWaiting {
+                time_zone: None,
+                pending: left,
+                later: 0,
+            }),
+        }
+        zones.retain(|zone| zone.pending > 0);
+        let due = zones.iter().map(|zone| zone.pending - zone.later).sum();
+        Waiting {
+            batch,
+            retry_at: self
+                .retry_at
+                .filter(|_| zones.iter().any(|zone| zone.later > 0)),
+            zones,
+            admissible: self.admissible.unwrap_or(due).min(due),
+        }
+    }
+
+    fn facts(&self) -> RolloutFacts {
         let failures = if self.forgiven {
             FailureCount::default()
         } else {
@@ -120,20 +185,24 @@ impl Case {
                 ..FailureCount::default()
             }
         };
+        RolloutFacts {
+            rollout: self.rollout.clone(),
+            batches: self.batches.clone(),
+            failures,
+            commands: self.commands.clone(),
+            quarantined: self.quarantined,
+            devices_until: Some(at(300)),
+            freezes: self.freezes.clone(),
+            approvals: self.approvals.clone(),
+            checks: self.checks.clone(),
+            waiting: self.waiting(),
+            admitted_lately: self.lately.clone(),
+        }
+    }
+
+    fn plan(&self) -> Plan {
         plan(&Input {
-            facts: &RolloutFacts {
-                rollout: self.rollout.clone(),
-                batches: self.batches.clone(),
-                failures,
-                commands: self.commands.clone(),
-                quarantined: self.quarantined,
-                devices_until: Some(at(300)),
-                freezes: Vec::new(),
-                approvals: Vec::new(),
-                checks: Vec::new(),
-                waiting: Waiting::default(),
-                admitted_lately: Vec::new(),
-            },
+            facts: &self.facts(),
             now: self.now,
         })
     }

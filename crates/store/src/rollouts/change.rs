@@ -17,7 +17,8 @@ pub async fn save(session: &mut Session, rollout: &Rollout) -> Result<bool> {
         .sql(
             "UPDATE image_rollouts SET status = $1, status_reason = $2, status_detail = $3, \
              current_batch = $4, next_batch_at = $5, started_at = $6, finished_at = $7, \
-             version = version + 1 WHERE id = $8 AND version = $9",
+             freeze_override = $8, freeze_override_at = $9, \
+             version = version + 1 WHERE id = $10 AND version = $11",
         )
         .bind(rollout.status.as_str())
         .bind(rollout.status_reason.map(|reason| reason.as_str()))
@@ -26,6 +27,8 @@ pub async fn save(session: &mut Session, rollout: &Rollout) -> Result<bool> {
         .bind(rollout.next_batch_at)
         .bind(rollout.started_at)
         .bind(rollout.finished_at)
+        .bind(rollout.freeze_override.clone())
+        .bind(rollout.freeze_override_at)
         .bind(rollout.id.0)
         .bind(rollout.version)
         .execute()

@@ -42,6 +42,7 @@ struct CheckRow {
     evidence: Json<Value>,
     checked_at: Option<DateTime<Utc>>,
     deadline_at: DateTime<Utc>,
+    waived_by: Option<String>,
 }
 
 /// The gate checks of a batch, in the order of its rule.
@@ -51,7 +52,7 @@ struct CheckRow {
 pub async fn checks(session: &mut Session, id: RolloutId, batch: i64) -> Result<Vec<GateCheck>> {
     let rows: Vec<CheckRow> = session
         .sql(
-            "SELECT position, name, status, evidence, checked_at, deadline_at FROM rollout_checks \
+            "SELECT position, name, status, evidence, checked_at, deadline_at, waived_by FROM rollout_checks \
              WHERE rollout_id = $1 AND batch = $2 ORDER BY position",
         )
         .bind(id.0)
@@ -68,13 +69,14 @@ pub async fn checks(session: &mut Session, id: RolloutId, batch: i64) -> Result<
                 evidence: row.evidence.0,
                 checked_at: row.checked_at,
                 deadline_at: row.deadline_at,
+                waived_by: row.waived_by,
             })
         })
         .collect()
 }
 
-/// The devices of a rollout that could be admitted next: of the present batch where it has any left,
-/// else of the next one. All of them count as admissible here: who has open windows and limits by
+/// The devices of a rollout that could be admitted next: of the present batch and those before it where
+/// they have any left, else of the next one that has any. All of them count as admissible here: who has open windows and limits by
 /// tag in mind takes [`Waiting::zones`] and asks again.
 ///
 /// # Errors
@@ -86,12 +88,13 @@ pub async fn waiting(
 ) -> Result<Waiting> {
     /// Zone, devices, those that wait for a retry, when the first of them may.
     type Zone = (Option<String>, i64, i64, Option<DateTime<Utc>>);
-    let present = batches
-        .iter()
-        .find(|progress| progress.batch == rollout.current_batch);
-    let batch = match present {
-        Some(progress) if progress.pending > 0 => rollout.current_batch,
-        _ => rollout.current_batch + 1,
+    let current = rollout.current_batch;
+    let first_pending = batches.iter().find(|progress| progress.pending > 0);
+    // Of several batches only the present one and those before it are admitted together.
+    let (batch, from) = match first_pending.map(|progress| progress.batch) {
+        Some(first) if first <= current => (current, 1),
+        Some(next) => (next, next),
+        None => (current + 1, current + 1),
     };
     let now = session.now();
     let rows: Vec<Zone> = session
@@ -100,12 +103,13 @@ pub async fn waiting(
                CAST(SUM(CASE WHEN s.retry_at > $3 THEN 1 ELSE 0 END) AS BIGINT), \
                MIN(CASE WHEN s.retry_at > $3 THEN s.retry_at END) \
              FROM device_rollout_status s LEFT JOIN devices d ON d.uuid = s.device_uuid \
-             WHERE s.rollout_id = $1 AND s.batch = $2 AND s.status = 'pending' \
+             WHERE s.rollout_id = $1 AND s.batch BETWEEN $4 AND $2 AND s.status = 'pending' \
              GROUP BY d.time_zone ORDER BY d.time_zone",
         )
         .bind(rollout.id.0)
         .bind(batch)
         .bind(now)
+        .bind(from)
         .all()
         .await?;
     let mut waiting = Waiting {
@@ -114,7 +118,11 @@ pub async fn waiting(
     };
     for (time_zone, pending, later, retry_at) in rows {
         waiting.admissible += pending - later;
-        waiting.zones.push(ZoneWaiting { time_zone, pending });
+        waiting.zones.push(ZoneWaiting {
+            time_zone,
+            pending,
+            later,
+        });
         waiting.retry_at = match (waiting.retry_at, retry_at) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),

@@ -9,22 +9,17 @@ fn told(case: &Case) -> (Vec<String>, String) {
         // It goes with the start of its batch.
         .filter(|edge| !matches!(edge, Edge::Admitted { .. }))
         .map(|edge| match edge {
-            Edge::Approved => "approved".to_owned(),
             Edge::BatchStarted { batch } => format!("start {batch}"),
-            Edge::Admitted { .. } => String::new(),
             Edge::BatchCompleted {
                 batch,
                 next_batch_at,
             } => {
-                format!(
-                    "end {batch}, next in {}",
-                    (*next_batch_at - case.now).num_seconds()
-                )
+                let seconds = (*next_batch_at - case.now).num_seconds();
+                format!("end {batch}, next in {seconds}")
             }
-            Edge::Completed => "completed".to_owned(),
             Edge::Paused { reason, .. } => format!("pause {reason}"),
-            Edge::Resumed => "resumed".to_owned(),
-            Edge::Cancelled { .. } => "cancelled".to_owned(),
+            Edge::Waiting { status } => format!("waiting {status}"),
+            other => other.name().to_owned(),
         })
         .collect();
     let wait = plan
@@ -318,76 +313,86 @@ fn an_ordered_rollback_of_all_holds_the_rollout() {
 /// Every command in every status: what becomes of it, and the status then.
 #[test]
 fn every_command_in_every_status() {
-    use CommandKind::{Approve, Cancel, Pause, Resume};
+    use CommandKind::{Approve, Cancel, NextBatch, OverrideFreeze, Pause, Resume, Retry};
     use RolloutStatus as S;
-    let kinds = [Pause, Resume, Cancel, Approve];
-    let table: [(S, [&str; 4]); 11] = [
+    let kinds = [
+        Pause,
+        Resume,
+        Cancel,
+        Approve,
+        NextBatch,
+        Retry,
+        OverrideFreeze,
+    ];
+    let not_begun = |status: &str, approve: &str| {
+        [
+            "applied paused".to_owned(),
+            format!("no_change {status}"),
+            "applied cancelled".to_owned(),
+            approve.to_owned(),
+            format!("refused {status}"),
+            format!("no_change {status}"),
+            format!("no_change {status}"),
+        ]
+    };
+    let refused = |status: &str| std::array::from_fn(|_| format!("refused {status}"));
+    let begun = |outcomes: [&str; 7]| outcomes.map(str::to_owned);
+    let mut cancelled: [String; 7] = refused("cancelled");
+    cancelled[2] = "no_change cancelled".to_owned();
+    let table: [(S, [String; 7]); 11] = [
         (
             S::Pending,
-            [
-                "applied paused",
-                "no_change in_progress",
-                "applied cancelled",
-                "no_change in_progress",
-            ],
+            // Nothing holds it, so it begins.
+            not_begun("in_progress", "no_change in_progress"),
         ),
         (
             S::AwaitingApproval,
-            [
-                "no_change awaiting_approval",
-                "refused awaiting_approval",
-                "applied cancelled",
-                "applied in_progress",
-            ],
+            not_begun("awaiting_approval", "applied in_progress"),
         ),
-        (
-            S::Scheduled,
-            [
-                "no_change scheduled",
-                "refused scheduled",
-                "applied cancelled",
-                "no_change scheduled",
-            ],
-        ),
+        (S::Scheduled, not_begun("scheduled", "no_change scheduled")),
         (
             S::InProgress,
-            [
+            begun([
                 "applied paused",
                 "no_change in_progress",
                 "applied cancelled",
                 "no_change in_progress",
-            ],
+                "refused in_progress",
+                "no_change in_progress",
+                "no_change in_progress",
+            ]),
         ),
         (
             S::Paused,
-            [
+            begun([
                 "no_change paused",
                 "applied in_progress",
                 "applied cancelled",
                 "no_change paused",
-            ],
+                "refused paused",
+                "no_change paused",
+                "no_change paused",
+            ]),
         ),
-        (S::Completed, ["refused completed"; 4]),
-        (S::Failed, ["refused failed"; 4]),
-        (
-            S::Cancelled,
-            [
-                "refused cancelled",
-                "refused cancelled",
-                "no_change cancelled",
-                "refused cancelled",
-            ],
-        ),
-        (S::Superseded, ["refused superseded"; 4]),
-        (S::RollingBack, ["refused rolling_back"; 4]),
-        (S::RolledBack, ["refused rolled_back"; 4]),
+        (S::Completed, refused("completed")),
+        (S::Failed, refused("failed")),
+        (S::Cancelled, cancelled),
+        (S::Superseded, refused("superseded")),
+        (S::RollingBack, refused("rolling_back")),
+        (S::RolledBack, refused("rolled_back")),
     ];
     assert_eq!(table.len(), S::ALL.len());
     for (status, expected) in table {
         for (kind, expected) in kinds.into_iter().zip(expected) {
             let begun =
                 matches!(status, S::InProgress | S::Paused | S::RollingBack) || status.is_final();
-            let plan = Case::new(status, i64::from(begun), 0).with(&[kind]).plan();
+            let mut case = Case::new(status, i64::from(begun), 0).with(&[kind]);
+            match status {
+                S::AwaitingApproval => case.rollout.rule.strategy = Strategy::Manual,
+                S::Scheduled => case.rollout.rule.starts_at = Some(at(60)),
+                _ => {}
+            }
+            let plan = case.plan();
             let [settled] = plan.settled.as_slice() else {
                 panic!("{status} {kind}: {plan:?}")
             };
