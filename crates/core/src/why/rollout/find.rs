@@ -1,12 +1,11 @@
 //! Which reasons hold for a rollout: the planner's own report, told with who and since when.
 
 use super::RolloutReason;
-use crate::plan::{self, Input, Wait};
+use crate::plan::{self, ApprovalOf, Input, Limit, Wait};
 use crate::why::Since;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use windlass_types::facts::RolloutFacts;
 use windlass_types::freeze::{Freeze, FreezeKind};
-use windlass_types::policy::Strategy;
 use windlass_types::rollout::{BatchProgress, CommandKind, RolloutStatus, StatusReason};
 use windlass_types::why::facts::RolloutStory;
 
@@ -56,10 +55,86 @@ fn of_wait(
     let turned = story.turn.as_ref().map(|turn| turn.at);
     let one = |reason, since| vec![Since::new(reason, since)];
     match wait {
-        Wait::Approval => one(approval(facts, None), Some(rollout.created_at)),
-        Wait::StartTime => {
-            let at = rollout.rule.starts_at;
+        Wait::Frozen { freeze, .. } => {
+            let found = facts.freezes.iter().find(|one| one.id == *freeze);
+            found.map(frozen).into_iter().collect()
+        }
+        Wait::Approval {
+            batch, of, since, ..
+        } => {
+            let batch = (*of != ApprovalOf::Rollout).then_some(*batch);
+            one(approval(facts, batch), *since)
+        }
+        Wait::StartTime { at } => {
+            let at = Some(*at);
             one(RolloutReason::StartTime { at }, Some(rollout.created_at))
+        }
+        Wait::Window {
+            batch,
+            devices,
+            zones,
+            opens_at,
+        } => {
+            let zones = zones.iter().flatten().cloned().collect();
+            let reason = RolloutReason::WindowClosed {
+                batch: *batch,
+                devices: *devices,
+                zones,
+                opens_at: *opens_at,
+            };
+            one(reason, None)
+        }
+        Wait::Limit {
+            devices,
+            limit,
+            until,
+            ..
+        } => {
+            let (waiting, until) = (*devices, *until);
+            let reason = match limit {
+                Limit::InFlight { in_flight, at_most } => RolloutReason::InFlightLimit {
+                    limit: *at_most,
+                    in_flight: *in_flight,
+                    waiting,
+                    until,
+                },
+                Limit::PerMinute { at_most, .. } => RolloutReason::RateLimit {
+                    per_minute: *at_most,
+                    waiting,
+                    at: until,
+                },
+                Limit::Unavailable { tags } => RolloutReason::LabelLimit {
+                    tags: tags.clone(),
+                    waiting,
+                    until,
+                },
+            };
+            one(reason, None)
+        }
+        Wait::Retry { devices, at, .. } => {
+            let (devices, at) = (*devices, Some(*at));
+            one(RolloutReason::RetryWait { devices, at }, None)
+        }
+        Wait::Soak { open, total, until } => {
+            let reason = RolloutReason::Soak {
+                open: *open,
+                total: *total,
+                until: *until,
+            };
+            one(reason, rollout.started_at)
+        }
+        Wait::Checks { batch, open, until } => {
+            let reason = |name: &String| RolloutReason::GateCheck {
+                batch: *batch,
+                name: name.clone(),
+                tries: None,
+                said: None,
+                until: *until,
+            };
+            let since = rollout.next_batch_at;
+            open.iter()
+                .map(|name| Since::new(reason(name), since))
+                .collect()
         }
         Wait::Devices {
             batch,
@@ -68,29 +143,30 @@ fn of_wait(
             total,
             until,
         } => {
-            let reason = match (rollout.strategy, batch) {
-                (Strategy::Canary, 1) => RolloutReason::Soak {
-                    open: *open,
-                    total: *total,
-                    until: *until,
-                },
-                _ => RolloutReason::DevicesOnTheirWay {
-                    batch: *batch,
-                    batches: *batches,
-                    open: *open,
-                    total: *total,
-                    until: *until,
-                },
+            let reason = RolloutReason::DevicesOnTheirWay {
+                batch: *batch,
+                batches: *batches,
+                open: *open,
+                total: *total,
+                until: *until,
             };
             one(reason, rollout.started_at.filter(|_| *batch == 1))
         }
-        Wait::Delay { batch, until } => {
-            let delay = TimeDelta::seconds(i64::from(rollout.rule.batch_delay_seconds));
-            let reason = RolloutReason::Delay {
-                batch: *batch,
-                until: *until,
+        Wait::Delay {
+            batch,
+            hold,
+            since,
+            until,
+        } => {
+            let reason = if *hold {
+                RolloutReason::Hold { until: *until }
+            } else {
+                RolloutReason::Delay {
+                    batch: *batch,
+                    until: *until,
+                }
             };
-            one(reason, story.batch_completed_at.or(Some(*until - delay)))
+            one(reason, story.batch_completed_at.or(Some(*since)))
         }
         Wait::Budget { detail } => {
             let detail = detail.clone();
