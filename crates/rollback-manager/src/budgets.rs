@@ -89,6 +89,7 @@ async fn stop(deps: &Deps, id: RolloutId) -> Result<()> {
                 "detail": found.detail,
                 "batch": rollout.current_batch,
             }))
+            .stands(&rollout)
     };
     let mut told = Vec::new();
     if running {

@@ -98,7 +98,8 @@ async fn take_back(
     rollouts::skip_pending(tx, rollout.id, SkipReason::RolloutEnded).await?;
     let event = NewEvent::new(EventType::RollbackStarted, command.actor.clone())
         .rollout(rollout.id, rollout.correlation_id)
-        .data(json!({"was": was, "reason": command.reason}));
+        .data(json!({"was": was, "reason": command.reason}))
+        .stands(rollout);
     events::append(tx, event).await?;
     Ok(Some((CommandOutcome::Applied, None)))
 }

@@ -59,7 +59,8 @@ async fn end(deps: &Deps, id: RolloutId) -> Result<()> {
             "rolled_back": sum(|b| b.rolled_back),
             "rollback_failed": sum(|b| b.rollback_failed),
             "silent": sum(|b| b.rolling_back),
-        }));
+        }))
+        .stands(&rollout);
     events::append(&mut tx, event).await?;
     deps.commit(tx).await
 }

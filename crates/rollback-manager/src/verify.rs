@@ -85,7 +85,7 @@ async fn look(tx: &mut Session, rows: Vec<InFlight>) -> Result<()> {
             .map(|state| still_wanted(state, &moves))
             .unwrap_or_default();
         if wanted.is_empty() {
-            looked.push(left_alone(row));
+            looked.push(left_alone(row, shipment));
             continue;
         }
         let facts = Facts {
@@ -156,14 +156,19 @@ fn written(row: &InFlight, status: DeviceStatus, reason: Option<&str>) -> Writte
     }
 }
 
-fn left_alone(row: &InFlight) -> Looked {
+fn left_alone(row: &InFlight, shipment: &Shipment) -> Looked {
+    let event = NewEvent::new(EventType::DeviceSkipped, NAME)
+        .rollout(row.rollout, shipment.correlation_id)
+        .device(row.device)
+        .subject(&shipment.image())
+        .data(json!({"status": DeviceStatus::Skipped, "reason": SkipReason::TargetChanged}));
     Looked {
         row: written(
             row,
             DeviceStatus::Skipped,
             Some(SkipReason::TargetChanged.as_str()),
         ),
-        event: None,
+        event: Some(event),
         good: Vec::new(),
     }
 }
@@ -186,7 +191,8 @@ fn decided(row: &InFlight, shipment: &Shipment, moves: &[Move], outcome: &Outcom
             row: written(row, DeviceStatus::RolledBack, cause),
             event: Some(event(
                 EventType::DeviceRolledBack,
-                json!({"services": moves, "rollback_version": row.rollback_version}),
+                json!({"services": moves, "rollback_version": row.rollback_version,
+                    "status": DeviceStatus::RolledBack, "reason": cause}),
             )),
             // An operator may take back an image that was healthy: it is not where to go next time.
             good: moves
@@ -204,7 +210,8 @@ fn decided(row: &InFlight, shipment: &Shipment, moves: &[Move], outcome: &Outcom
             row: written(row, DeviceStatus::RollbackFailed, Some(TIMED_OUT)),
             event: Some(event(
                 EventType::DeviceRollbackFailed,
-                json!({"reason": TIMED_OUT, "services": moves}),
+                json!({"reason": TIMED_OUT, "services": moves,
+                    "status": DeviceStatus::RollbackFailed}),
             )),
             good: Vec::new(),
         },

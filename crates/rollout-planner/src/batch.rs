@@ -44,6 +44,10 @@ pub(crate) async fn open(
         "batches": rollout.batch_count,
         "devices": devices,
     })));
+    let told = told
+        .into_iter()
+        .map(|event| event.stands(rollout))
+        .collect();
     events::append_all(tx, told).await?;
     Ok(())
 }

@@ -158,6 +158,7 @@ pub(crate) async fn create(session: &mut Session, wanted: &Wanted<'_>) -> Result
             // Those left out are counted with the last batch.
             "skipped": skipped(&preview),
             "supersedes": superseded,
+            "rollout": {"status": rollout.status, "batch": 0},
             "conflicts": conflicts,
         }));
     events::append(session, event).await?;
@@ -226,7 +227,8 @@ async fn supersede(
             "image": image,
             "batch": old.current_batch,
             "batches": old.batch_count,
-        }));
+        }))
+        .stands(&old);
     events::append(session, event).await?;
     Ok(Some(old.id))
 }

@@ -197,7 +197,7 @@ async fn carry_out<'f>(
         Edge::Retried { .. } => return Ok(0),
         Edge::RollbackOrdered { .. } => return Ok(0),
     };
-    events::append(tx, told).await?;
+    events::append(tx, told.stands(after)).await?;
     Ok(0)
 }
 

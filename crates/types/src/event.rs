@@ -257,6 +257,21 @@ impl NewEvent {
         self
     }
 
+    /// With where the rollout stands from now on, beside the details given before: the log alone then
+    /// tells what is stored.
+    #[must_use]
+    pub fn stands(mut self, rollout: &crate::rollout::Rollout) -> Self {
+        if let Some(data) = self.data.as_object_mut() {
+            let stands = serde_json::json!({
+                "status": rollout.status,
+                "reason": rollout.status_reason,
+                "batch": rollout.current_batch,
+            });
+            data.insert("rollout".to_owned(), stands);
+        }
+        self
+    }
+
     /// Tied to this origin.
     #[must_use]
     pub const fn correlation(mut self, id: Option<CorrelationId>) -> Self {

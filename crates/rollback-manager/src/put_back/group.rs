@@ -262,7 +262,24 @@ async fn leave_alone(tx: &mut Session, rollout: &Rollout, rows: &[InFlight]) -> 
         Some(DeviceStatus::Skipped),
         reason,
     )
-    .await
+    .await?;
+    let told = rows
+        .iter()
+        .map(|row| {
+            let status = if judged(&row) {
+                row.status
+            } else {
+                DeviceStatus::Skipped
+            };
+            NewEvent::new(EventType::DeviceSkipped, NAME)
+                .rollout(rollout.id, rollout.correlation_id)
+                .device(row.device)
+                .subject(&image_of(rollout))
+                .data(json!({"status": status, "reason": reason}))
+        })
+        .collect();
+    events::append_all(tx, told).await?;
+    Ok(())
 }
 
 async fn give_up(tx: &mut Session, rollout: &Rollout, rows: &[InFlight], why: Why) -> Result<()> {
@@ -282,7 +299,8 @@ async fn give_up(tx: &mut Session, rollout: &Rollout, rows: &[InFlight], why: Wh
                 .rollout(rollout.id, rollout.correlation_id)
                 .device(row.device)
                 .subject(&image_of(rollout))
-                .data(json!({"why": why.as_str(), "reason": NO_GOOD_IMAGE}))
+                .data(json!({"why": why.as_str(), "reason": NO_GOOD_IMAGE,
+                    "status": DeviceStatus::RollbackFailed}))
         })
         .collect();
     events::append_all(tx, told).await?;

@@ -1,0 +1,127 @@
+//! What the simulation itself keeps of what it saw: the rows as they were after the last
+//! transaction, what each device proved, and the log's own story. Each transaction is held against the
+//! laws as soon as it is there.
+
+mod admission;
+mod compare;
+mod look;
+mod rollback;
+
+use crate::model::Model;
+use chrono::{DateTime, Utc};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use windlass_types::event::Cursor;
+use windlass_types::ids::{DeviceId, RolloutId, StateId};
+use windlass_types::rollout::{DeviceStatus, Rollout};
+use windlass_types::target::{TargetSource, TargetState};
+
+/// A device's target as stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) version: i64,
+    pub(crate) state: StateId,
+    pub(crate) source: TargetSource,
+    pub(crate) updated_at: DateTime<Utc>,
+}
+
+/// A device's row in a rollout as stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) status: DeviceStatus,
+    pub(crate) batch: i64,
+    pub(crate) verdict: Option<String>,
+    pub(crate) admitted_at: Option<DateTime<Utc>>,
+    pub(crate) check_at: Option<DateTime<Utc>>,
+    pub(crate) deadline_at: Option<DateTime<Utc>>,
+}
+
+/// A service of a device.
+type Service = (DeviceId, i64, i64);
+
+/// The image of a service, and whether only a rollout put it there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Before {
+    image: String,
+    by_rollout: bool,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) model: Model,
+    pub(crate) rollouts: BTreeMap<RolloutId, Rollout>,
+    pub(crate) rows: BTreeMap<(RolloutId, DeviceId), Stored>,
+    pub(crate) targets: BTreeMap<DeviceId, Target>,
+    pub(crate) states: BTreeMap<StateId, TargetState>,
+    /// The tags and the time zone of each device.
+    pub(crate) devices: BTreeMap<DeviceId, Traits>,
+    cursor: Cursor,
+    looked_at: DateTime<Utc>,
+    /// What each service proved healthy on, the latest last.
+    proved: BTreeMap<Service, Vec<String>>,
+    /// What each service had before a rollout moved it.
+    before: BTreeMap<(RolloutId, Service), Before>,
+    put_by: BTreeMap<Service, Before>,
+    failed: BTreeMap<DeviceId, BTreeSet<String>>,
+    admitted: BTreeMap<RolloutId, VecDeque<(DateTime<Utc>, i64)>>,
+    /// The last events, for people.
+    pub(crate) last: VecDeque<String>,
+    pub(crate) events: u64,
+}
+
+/// What limits and windows ask of a device.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Traits {
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) time_zone: Option<String>,
+}
+
+impl Ledger {
+    pub(crate) fn new(now: DateTime<Utc>) -> Self {
+        Self {
+            model: Model::default(),
+            rollouts: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            states: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            cursor: Cursor::default(),
+            looked_at: now,
+            proved: BTreeMap::new(),
+            before: BTreeMap::new(),
+            put_by: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            admitted: BTreeMap::new(),
+            last: VecDeque::new(),
+            events: 0,
+        }
+    }
+
+    /// Devices that something is expected of.
+    pub(crate) fn on_the_way(&self) -> BTreeSet<DeviceId> {
+        self.rows
+            .iter()
+            .filter(|(_, row)| {
+                row.status.is_in_flight()
+                    || matches!(
+                        row.status,
+                        DeviceStatus::Unreachable | DeviceStatus::RollingBack
+                    )
+            })
+            .map(|((_, device), _)| *device)
+            .collect()
+    }
+
+    /// The digests that are in quarantine for a device.
+    fn quarantined(&self, digest: &str, device: DeviceId) -> bool {
+        let traits = self.devices.get(&device);
+        self.model.quarantine.iter().any(|(one, key, value)| {
+            one == digest
+                && (key.is_empty() || traits.is_some_and(|t| t.tags.get(key) == Some(value)))
+        })
+    }
+}
+
+fn digest_of(image: &str) -> Option<&str> {
+    image.split_once('@').map(|(_, digest)| digest)
+}

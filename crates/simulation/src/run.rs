@@ -1,0 +1,215 @@
+//! One run: trouble for a while, then calm, then the reckoning.
+
+use crate::broken::{Broken, Held, Law};
+use crate::dice::percent;
+use crate::operators::Button;
+use crate::passes::Pass;
+use crate::plant;
+use crate::world::World;
+use chrono::TimeDelta;
+use windlass_types::ids::RolloutId;
+use windlass_types::rollout::{CommandKind, DeviceStatus, RolloutStatus, StatusReason};
+
+/// Steps of a run at most.
+const STEPS: u32 = 70;
+/// Rounds of calm after which everything must have ended or wait for a person. Each is up to six
+/// hours, so that every window of a week opens in that time.
+const ROUNDS: u32 = 70;
+
+/// Runs it to its end.
+///
+/// # Errors
+/// The law that was broken.
+pub(crate) async fn run(world: &mut World) -> Held {
+    trouble(world).await?;
+    world.finish().await?;
+    calm(world).await?;
+    world.finish().await
+}
+
+async fn trouble(world: &mut World) -> Held {
+    // Something to do from the beginning.
+    let first = world.pressed(Button::Push(0, 2));
+    world.seen_version(0, 2);
+    world.run(vec![first]).await?;
+    let steps = world.dice.steps.u32(STEPS / 2..=STEPS);
+    for _ in 0..steps {
+        match world.dice.steps.u32(..100) {
+            0..40 => {
+                let by = pause(&mut world.dice.steps);
+                world.advance(by).await?;
+            }
+            40..75 => some_passes(world).await?,
+            75..88 => all_passes(world).await?,
+            88..98 => {
+                if let Some(button) = world.button() {
+                    world.run(vec![button]).await?;
+                }
+            }
+            _ => {
+                world.note(|| "a device joins".to_owned());
+                world.add_devices(1).await?;
+                world.look().await?;
+            }
+        }
+        plant::step(world).await?;
+    }
+    Ok(())
+}
+
+/// Mostly seconds and minutes, at times hours.
+fn pause(dice: &mut fastrand::Rng) -> TimeDelta {
+    TimeDelta::milliseconds(match dice.u32(..10) {
+        0..4 => dice.i64(100..30_000),
+        4..8 => dice.i64(30_000..300_000),
+        8 => dice.i64(300_000..3_600_000),
+        _ => dice.i64(3_600_000..20_000_000),
+    })
+}
+
+/// One to three things at once: passes of either replica, and people between them.
+async fn some_passes(world: &mut World) -> Held {
+    let mut running = Vec::new();
+    let mut names = Vec::new();
+    for replica in 0..2 {
+        if replica == 0 || percent(&mut world.dice.steps, 35) {
+            let pass = drawn(world);
+            // A replica that dies leaves what it did not commit undone.
+            if percent(&mut world.dice.crashes, 12) {
+                let after = world.dice.crashes.u32(..30);
+                if let Some(replica) = world.replicas.get(replica) {
+                    replica.process.dies_after(after);
+                }
+                names.push(format!("{pass:?} by {replica}, which dies after {after}"));
+            } else {
+                names.push(format!("{pass:?} by {replica}"));
+            }
+            running.extend(world.pass(pass, replica));
+        }
+    }
+    world.note(|| names.join(" and "));
+    if percent(&mut world.dice.steps, 20) {
+        running.extend(world.button());
+    }
+    world.run(running).await
+}
+
+fn drawn(world: &mut World) -> Pass {
+    let at = world.dice.steps.usize(..Pass::ALL.len());
+    Pass::ALL.get(at).copied().unwrap_or(Pass::Rollouts)
+}
+
+/// As when every loop looks by itself.
+async fn all_passes(world: &mut World) -> Held {
+    let mut passes = Pass::ALL;
+    world.dice.steps.shuffle(&mut passes);
+    world.note(|| "every loop looks".to_owned());
+    for pass in passes {
+        let running = world.pass(pass, 0);
+        world.run(running.into_iter().collect()).await?;
+    }
+    Ok(())
+}
+
+/// Faults stop, and people let go what they can: then everything must end.
+async fn calm(world: &mut World) -> Held {
+    world.calm = true;
+    world.note(|| "calm".to_owned());
+    for round in 0..ROUNDS {
+        for _ in 0..2 {
+            all_passes(world).await?;
+        }
+        if open(world).is_empty() {
+            return Ok(());
+        }
+        if round % 3 == 2 {
+            let_go(world, round).await?;
+        }
+        // Short steps while devices are on their way, long ones while something is waited for.
+        let by = if world.ledger.on_the_way().is_empty() {
+            TimeDelta::seconds(if round % 2 == 0 { 600 } else { 21_000 })
+        } else {
+            TimeDelta::seconds(if round % 2 == 0 { 45 } else { 200 })
+        };
+        world.advance(by).await?;
+    }
+    let left = open(world);
+    if left.is_empty() {
+        return Ok(());
+    }
+    Err(Broken::law(
+        Law::EverythingEnds,
+        format!("after {ROUNDS} rounds of calm: {}", left.join("; ")),
+    ))
+}
+
+/// What has neither ended nor waits for a person.
+fn open(world: &World) -> Vec<String> {
+    let mut left = Vec::new();
+    for rollout in world.ledger.rollouts.values() {
+        let waits = matches!(
+            rollout.status,
+            RolloutStatus::Paused | RolloutStatus::AwaitingApproval
+        );
+        if !rollout.status.is_final() && !waits {
+            left.push(format!(
+                "rollout {} is {} at batch {} of {}",
+                rollout.id, rollout.status, rollout.current_batch, rollout.batch_count
+            ));
+        }
+    }
+    for ((rollout, device), row) in &world.ledger.rows {
+        if row.status.is_in_flight() || row.status == DeviceStatus::RollingBack {
+            left.push(format!("{device} is {} in {rollout}", row.status));
+        }
+    }
+    left
+}
+
+/// People approve what waits for approval, and resume or end what is paused.
+async fn let_go(world: &mut World, round: u32) -> Held {
+    for freeze in world.ledger.model.freezes.clone() {
+        if let Ok(id) = freeze.parse() {
+            let pressed = world.pressed(Button::Unfreeze(id));
+            world.run(vec![pressed]).await?;
+        }
+    }
+    let waiting: Vec<(RolloutId, RolloutStatus, Option<StatusReason>, i64)> = world
+        .ledger
+        .rollouts
+        .values()
+        .map(|r| (r.id, r.status, r.status_reason, r.current_batch))
+        .collect();
+    for (id, status, reason, batch) in waiting {
+        let kinds: &[CommandKind] = match (status, reason) {
+            (RolloutStatus::Paused, Some(StatusReason::Quarantined)) => &[CommandKind::Cancel],
+            (RolloutStatus::Paused, _) if round > 20 => &[CommandKind::Cancel],
+            (RolloutStatus::Paused, _) => &[CommandKind::Resume],
+            (
+                RolloutStatus::AwaitingApproval
+                | RolloutStatus::InProgress
+                | RolloutStatus::Scheduled,
+                _,
+            ) => &[CommandKind::Approve],
+            _ => &[],
+        };
+        for kind in kinds {
+            for who in ["operator:ada", "operator:ben"] {
+                let batch = (*kind == CommandKind::Approve).then_some(batch + 1);
+                let button = Button::Command {
+                    rollout: id,
+                    device: None,
+                    batch,
+                    kind: *kind,
+                    who: who.to_owned(),
+                };
+                let pressed = world.pressed(button);
+                world.run(vec![pressed]).await?;
+                if *kind != CommandKind::Approve {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
