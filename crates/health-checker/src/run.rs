@@ -1,8 +1,11 @@
 //! The service as a whole.
 
+use crate::device_checks::device_checks;
+use crate::gates::gates;
 use crate::pass;
 use std::process::ExitCode;
 use std::time::Duration;
+use windlass_core::checks::Allowed;
 use windlass_service::config::Config;
 use windlass_service::work::Loop;
 use windlass_service::{Deps, Part, StartError, main_with};
@@ -21,6 +24,14 @@ pub async fn part(config: &Config, deps: &Deps) -> Result<Part, StartError> {
     let group = config.health.group;
     let verdicts = pass::Counter::new(&deps.metrics)
         .map_err(|error| StartError::Part(format!("health-checker's metrics: {error}")))?;
+    let allowed = Allowed::new(&config.health.allowed_targets)
+        .map_err(|error| StartError::Part(format!("health.allowed_targets: {error}")))?;
+    let at_once = config.health.concurrent_checks;
+    let of_devices = (deps.clone(), allowed.clone());
+    let of_gates = (
+        deps.clone(),
+        allowed.or_any(config.health.allow_any_gate_target),
+    );
     let with = |run: &Deps| (run.clone(), verdicts.clone());
     let (reports, due, returned) = (with(deps), with(deps), with(deps));
     Ok(Part::new("health-checker", |_routes| {})
@@ -37,6 +48,19 @@ pub async fn part(config: &Config, deps: &Deps) -> Result<Part, StartError> {
             let (deps, verdicts) = due.clone();
             async move { pass::due(&deps, &verdicts, group).await }
         }))
+        .with_loop(Loop::new("health-device-checks", scan, &[], move || {
+            let (deps, allowed) = of_devices.clone();
+            async move { device_checks(&deps, &allowed, at_once).await }
+        }))
+        .with_loop(Loop::new(
+            "health-gates",
+            scan,
+            &[EventType::RolloutBatchCompleted],
+            move || {
+                let (deps, allowed) = of_gates.clone();
+                async move { gates(&deps, &allowed, at_once).await }
+            },
+        ))
         .with_loop(Loop::new(
             "health-returned",
             scan * RETURNED,

@@ -8,6 +8,9 @@ mod devices;
 mod gates;
 
 pub use devices::{
-    DeviceCheck, DueCheck, Tried, begin, claim, decide, forget, forget_left_behind, of_devices,
+    DeviceCheck, DueCheck, Tried, any_due, begin, claim, decide, forget, forget_left_behind,
+    of_devices,
 };
-pub use gates::{DueGate, GateTried, claim_gates, decide_gate, make_gates, without_gates};
+pub use gates::{
+    DueGate, GateTried, any_gate_due, claim_gates, decide_gate, make_gates, without_gates,
+};

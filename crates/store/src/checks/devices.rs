@@ -174,6 +174,23 @@ pub async fn forget_left_behind(session: &mut Session) -> Result<u64> {
         .await
 }
 
+/// Whether a check of any device is due.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn any_due(session: &mut Session) -> Result<bool> {
+    let now = session.now();
+    let (due,): (i64,) = session
+        .sql(
+            "SELECT CASE WHEN EXISTS (SELECT 1 FROM device_checks WHERE next_at <= $1) \
+             THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END",
+        )
+        .bind(now)
+        .one()
+        .await?;
+    Ok(due == 1)
+}
+
 /// A check that is to be tried now, with what is known of its device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueCheck {

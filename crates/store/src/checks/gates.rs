@@ -67,6 +67,25 @@ pub async fn make_gates(
     Ok(())
 }
 
+/// Whether a gate check of a running rollout is due.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn any_gate_due(session: &mut Session) -> Result<bool> {
+    let now = session.now();
+    let (due,): (i64,) = session
+        .sql(
+            "SELECT CASE WHEN EXISTS (SELECT 1 FROM rollout_checks c \
+               JOIN image_rollouts r ON r.id = c.rollout_id AND r.current_batch = c.batch \
+               AND r.status = 'in_progress' WHERE c.next_at <= $1) \
+             THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END",
+        )
+        .bind(now)
+        .one()
+        .await?;
+    Ok(due == 1)
+}
+
 /// A gate check that is to be tried now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueGate {

@@ -1,0 +1,161 @@
+//! Asking over the network, and only whom checks may ask.
+//!
+//! A name is resolved once, and the connection goes to exactly the address that was looked at:
+//! a second answer of the name server changes nothing. No redirect is followed, no proxy used, and
+//! no more than 64 KiB of an answer are read.
+
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use url::{Host, Url};
+use windlass_core::checks::{Allowed, Try};
+
+/// How much of an answer is read.
+pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// What comes of a question: a yes or a no with a sentence, or, before anything was asked, the same.
+pub(crate) type Said = (Try, String);
+
+/// An answer over HTTP.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// The beginning of the body.
+    pub(crate) body: String,
+    /// Whether the body was longer than what is read.
+    pub(crate) cut: bool,
+}
+
+/// What is asked over HTTP.
+pub(crate) struct Question<'a> {
+    pub(crate) method: Method,
+    pub(crate) url: &'a str,
+    pub(crate) json: Option<serde_json::Value>,
+    /// Whether the body matters.
+    pub(crate) read_body: bool,
+}
+
+/// Opens a connection to a port and closes it again.
+pub(crate) async fn connect(
+    allowed: &Allowed,
+    address: IpAddr,
+    port: u16,
+    limit: Duration,
+) -> Result<(), Said> {
+    allowed
+        .permits(&address.to_string(), address, port)
+        .map_err(|why| (Try::Impossible, why))?;
+    match timeout(limit, TcpStream::connect((address, port))).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err((Try::Failed, format!("{address} port {port}: {error}"))),
+        Err(_) => Err((
+            Try::Failed,
+            format!("{address} port {port}: no answer in {} s", limit.as_secs()),
+        )),
+    }
+}
+
+/// Asks over HTTP.
+pub(crate) async fn ask(
+    allowed: &Allowed,
+    question: Question<'_>,
+    limit: Duration,
+) -> Result<Answer, Said> {
+    match timeout(limit, ask_without_end(allowed, question)).await {
+        Ok(answer) => answer,
+        Err(_) => Err((Try::Failed, format!("no answer in {} s", limit.as_secs()))),
+    }
+}
+
+async fn ask_without_end(allowed: &Allowed, question: Question<'_>) -> Result<Answer, Said> {
+    let impossible = |why: String| (Try::Impossible, why);
+    let url = Url::parse(question.url)
+        .map_err(|error| impossible(format!("{:?} is no URL: {error}", question.url)))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(impossible(format!(
+            "{} is neither http nor https",
+            url.scheme()
+        )));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(impossible("a URL with a user name is not asked".to_owned()));
+    }
+    let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
+        return Err(impossible("the URL names no host".to_owned()));
+    };
+    let mut builder = Client::builder()
+        .user_agent(concat!("windlass/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        .no_proxy()
+        .no_gzip()
+        .pool_max_idle_per_host(0);
+    let address = address_of(allowed, &host, port).await?;
+    if let Host::Domain(name) = host {
+        builder = builder.resolve(name, address);
+    }
+    let failed = |error: reqwest::Error| {
+        let error = error.without_url();
+        (Try::Failed, chain(&error))
+    };
+    let client = builder.build().map_err(failed)?;
+    let mut request = client.request(question.method, url);
+    if let Some(body) = &question.json {
+        request = request.json(body);
+    }
+    let mut response = request.send().await.map_err(failed)?;
+    let status = response.status().as_u16();
+    let mut body = Vec::new();
+    let mut cut = false;
+    if question.read_body {
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            let room = MAX_BODY_BYTES - body.len();
+            body.extend(chunk.iter().take(room));
+            if chunk.len() > room {
+                cut = true;
+                break;
+            }
+        }
+    }
+    Ok(Answer {
+        status,
+        body: String::from_utf8_lossy(&body).into_owned(),
+        cut,
+    })
+}
+
+/// The one address that is asked.
+async fn address_of(allowed: &Allowed, host: &Host<&str>, port: u16) -> Result<SocketAddr, Said> {
+    let (name, found) = match host {
+        Host::Ipv4(v4) => (v4.to_string(), vec![IpAddr::V4(*v4)]),
+        Host::Ipv6(v6) => (v6.to_string(), vec![IpAddr::V6(*v6)]),
+        Host::Domain(name) => {
+            let found = tokio::net::lookup_host((*name, port))
+                .await
+                .map_err(|error| (Try::Failed, format!("{name} has no address: {error}")))?;
+            let found = found.map(|address| address.ip()).collect();
+            ((*name).to_owned(), found)
+        }
+    };
+    let mut refused = format!("{name} has no address");
+    for address in found {
+        match allowed.permits(&name, address, port) {
+            Ok(()) => return Ok(SocketAddr::new(address, port)),
+            Err(why) => refused = why,
+        }
+    }
+    Err((Try::Impossible, refused))
+}
+
+/// An error with what led to it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
