@@ -88,7 +88,7 @@ pub(crate) async fn banned(
 
 /// Makes the rollout in a snapshot transaction, and ends the one it supersedes.
 pub(crate) async fn create(session: &mut Session, wanted: &Wanted<'_>) -> Result<Made> {
-    let id = RolloutId(uuid::Uuid::now_v7());
+    let id = RolloutId(session.new_id());
     let (asked, scope) = scope(session, wanted, id).await?;
     let preview = rollouts::preview(session, &scope, 0).await?;
     let dealt = batches::layout(&preview.groups, &wanted.rule);
