@@ -13,26 +13,10 @@ pub use fill::{escaped_for_query, escaped_for_url, fill};
 pub use progress::{Progress, Try, advance};
 pub use prometheus::{compare, number_of};
 
-use windlass_types::policy::{Check, CheckFrom, HealthRule, RolloutRule, Strategy};
+use windlass_types::policy::{Check, CheckFrom, HealthRule};
 
 /// How long one try may take at most, in seconds: a service that needs longer to answer is not well.
 const TRY_SECONDS: u32 = 10;
-
-/// The checks of a batch as a whole, in the order in which `rollout_checks.position` counts them: those
-/// of the batch's health rule, then those of the comparison after the first batch of the strategy ab.
-#[must_use]
-pub fn gates_of(rule: &RolloutRule, batch: i64) -> Vec<Check> {
-    let mut gates: Vec<Check> = rule
-        .health_of(batch)
-        .checks
-        .into_iter()
-        .filter(Check::is_gate)
-        .collect();
-    if let (Strategy::Ab, 1, Some(ab)) = (rule.strategy, batch, &rule.ab) {
-        gates.extend(ab.checks.iter().filter(|check| check.is_gate()).cloned());
-    }
-    gates
-}
 
 /// The checks that health-checker runs against each device, with their places in the list of the
 /// rule: what `device_checks.position` counts.

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use url::Url;
 use windlass_core::checks::{
-    Allowed, Try, advance, compare, custom_answer, escaped_for_query, fill, gates_of, name_of,
-    number_of, try_seconds,
+    Allowed, Try, advance, compare, custom_answer, escaped_for_query, fill, name_of, number_of,
+    try_seconds,
 };
 use windlass_service::Deps;
 use windlass_service::work::Next;
@@ -32,7 +32,7 @@ pub async fn gates(deps: &Deps, allowed: &Allowed, at_once: usize) -> Result<Nex
     let mut to_make = Vec::new();
     for id in checks::without_gates(&mut read).await? {
         let rollout = rollouts::get(&mut read, id).await?;
-        if rollout.is_some_and(|r| !gates_of(&r.rule, r.current_batch).is_empty()) {
+        if rollout.is_some_and(|r| !r.rule.gate_checks(r.current_batch).is_empty()) {
             to_make.push(id);
         }
     }
@@ -57,7 +57,7 @@ pub async fn gates(deps: &Deps, allowed: &Allowed, at_once: usize) -> Result<Nex
     deps.commit(tx).await?;
     let mut tries = stream::iter(due)
         .map(|(gate, rollout, progress)| async move {
-            let checks = gates_of(&rollout.rule, gate.batch);
+            let checks = rollout.rule.gate_checks(gate.batch);
             let at = usize::try_from(gate.position).unwrap_or(usize::MAX);
             let check = checks.get(at).cloned();
             let said = match &check {
@@ -86,7 +86,9 @@ async fn make(deps: &Deps, id: RolloutId) -> Result<()> {
         && rollout.next_batch_at.is_some_and(|at| at <= now);
     if waits {
         let batch = rollout.current_batch;
-        let gates: Vec<_> = gates_of(&rollout.rule, batch)
+        let gates: Vec<_> = rollout
+            .rule
+            .gate_checks(batch)
             .iter()
             .enumerate()
             .map(|(at, check)| {

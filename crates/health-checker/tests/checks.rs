@@ -148,8 +148,9 @@ async fn server(answer: &str) -> (u16, Arc<AtomicUsize>) {
             let answer = answer.clone();
             tokio::spawn(async move {
                 let mut request = [0; 8192];
-                stream.read(&mut request).await.ok();
-                stream.write_all(answer.as_bytes()).await.ok();
+                if stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                    stream.write_all(answer.as_bytes()).await.ok();
+                }
             });
         }
     });

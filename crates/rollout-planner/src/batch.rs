@@ -4,12 +4,13 @@ use crate::NAME;
 use chrono::TimeDelta;
 use serde_json::json;
 use std::collections::BTreeMap;
-use windlass_core::target;
+use windlass_core::{probes, target};
 use windlass_store::rollouts::{self, Admission, Move};
 use windlass_store::{Result, Session, events, targets};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::StateId;
 use windlass_types::image::ImageReference;
+use windlass_types::policy::Check;
 use windlass_types::rollout::{BatchProgress, Rollout, SkipReason};
 use windlass_types::target::TargetState;
 
@@ -69,9 +70,9 @@ pub(crate) async fn admit(
     let left_out = event(EventType::DeviceSkipped).data(json!({"image": image, "batch": batch}));
     let (skipped, states) = rollouts::lock_batch(tx, rollout, batch, &left_out).await?;
     let bodies = targets::states(tx, &states).await?;
-    let (moves, made) = moves(rollout, &bodies);
+    let health = rollout.rule.health_of(batch);
+    let (moves, made) = moves(rollout, &health.checks, &bodies);
     targets::ensure_states(tx, &made).await?;
-    let health = &rollout.rule.health;
     let seconds = |seconds: u32| TimeDelta::seconds(i64::from(seconds));
     let first_look = health
         .unreachable_after_seconds
@@ -102,6 +103,7 @@ pub(crate) async fn admit(
 /// What becomes of devices with these states, and the states that are needed for it.
 fn moves(
     rollout: &Rollout,
+    checks: &[Check],
     bodies: &BTreeMap<StateId, TargetState>,
 ) -> (Vec<(StateId, Move)>, BTreeMap<StateId, TargetState>) {
     let (mut moves, mut made) = (Vec::new(), BTreeMap::new());
@@ -117,6 +119,8 @@ fn moves(
             None => Move::Skip(SkipReason::TargetChanged),
             Some(next) if next == *body => Move::Skip(SkipReason::AlreadyOnImage),
             Some(next) => {
+                let next =
+                    probes::apply(body, next, &rollout.repository, &rollout.tag_rule, checks);
                 let next_id = target::state_id(&next);
                 made.insert(next_id, next);
                 Move::To(next_id)

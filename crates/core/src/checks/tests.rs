@@ -3,49 +3,11 @@
 use super::*;
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
-use windlass_types::policy::{AbRule, CanaryRule, CheckKind, Comparison, Condition, Strategy};
+use windlass_types::policy::{CheckKind, Comparison, Condition};
 use windlass_types::rollout::CheckStatus;
 
 fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
-}
-
-fn named(kind: CheckKind, name: &str) -> Check {
-    Check {
-        name: Some(name.to_owned()),
-        ..Check::new(kind)
-    }
-}
-
-#[test]
-fn a_batch_has_the_gates_of_its_rule() {
-    let mut rule = RolloutRule {
-        strategy: Strategy::Canary,
-        canary: Some(CanaryRule {
-            checks: vec![named(CheckKind::Prometheus, "canary")],
-            ..CanaryRule::default()
-        }),
-        ab: Some(AbRule {
-            checks: vec![named(CheckKind::Custom, "ab")],
-            ..AbRule::default()
-        }),
-        ..RolloutRule::default()
-    };
-    rule.health.checks = vec![
-        Check::new(CheckKind::Tcp),
-        named(CheckKind::Custom, "always"),
-    ];
-    let names = |rule: &RolloutRule, batch| -> Vec<String> {
-        gates_of(rule, batch)
-            .iter()
-            .map(|check| name_of(check, 0))
-            .collect()
-    };
-    assert_eq!(names(&rule, 1), ["always", "canary"]);
-    assert_eq!(names(&rule, 2), ["always"]);
-    rule.strategy = Strategy::Ab;
-    assert_eq!(names(&rule, 1), ["always", "ab"]);
-    assert_eq!(names(&rule, 2), ["always"]);
 }
 
 #[test]
