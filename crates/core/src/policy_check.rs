@@ -1,11 +1,16 @@
 //! Whether a policy, or the rule of a rollout by hand, can be used: every field is looked at, and
 //! what this version does not offer yet is refused rather than ignored.
 
+mod checks;
 mod fields;
+mod limits;
+mod stages;
+mod windows;
 
 use fields::Fields;
+use std::collections::BTreeMap;
 use windlass_types::policy::{
-    BatchSize, FailureRule, Filters, HealthRule, PolicySpec, RolloutRule, Strategy, TagRule,
+    BatchSize, FailureRule, Filters, HealthRule, PolicySpec, RolloutRule, TagRule,
 };
 use windlass_types::problem::FieldError;
 
@@ -43,12 +48,6 @@ pub fn check(spec: &PolicySpec) -> Checked {
     image(&mut fields, &spec.image);
     tag(&mut fields, &spec.tag);
     rule(&mut fields, &spec.rollout_rule());
-    if !spec.maintenance_windows.is_empty() {
-        fields.not_offered(
-            "maintenance_windows",
-            "maintenance windows are not offered yet; leave them out and switch the policy on and off by `enabled`",
-        );
-    }
     filters(&mut fields, &spec.filters);
     fields.done()
 }
@@ -135,19 +134,14 @@ fn tag(fields: &mut Fields, rule: &TagRule) {
 }
 
 fn rule(fields: &mut Fields, rule: &RolloutRule) {
-    match rule.strategy {
-        Strategy::Auto | Strategy::Staged => {}
-        Strategy::Canary | Strategy::Manual | Strategy::Scheduled | Strategy::Ab => fields
-            .not_offered(
-                "strategy",
-                format!(
-                    "the strategy {} is not offered yet; auto and staged are",
-                    rule.strategy
-                ),
-            ),
-    }
+    stages::check(fields, rule);
     batches(fields, &rule.batches);
+    if let Some(key) = &rule.batch_by {
+        fields.text("batch_by", key, 1, 128);
+    }
     fields.range("batch_delay_seconds", rule.batch_delay_seconds, 0, MONTH);
+    windows::check(fields, &rule.maintenance_windows);
+    limits::check(fields, &rule.limits);
     health(fields, &rule.health);
     failure(fields, &rule.failure);
 }
@@ -227,20 +221,25 @@ fn health(fields: &mut Fields, health: &HealthRule) {
             ),
         );
     }
-    if !health.checks.is_empty() {
-        fields.not_offered(
-            "health.checks",
-            "checks beyond what devices report are not offered yet; devices count as healthy by their reports through the stable window",
-        );
-    }
+    checks::check(fields, "health.checks", &health.checks);
 }
 
 fn failure(fields: &mut Fields, failure: &FailureRule) {
-    if !(0.0..=1.0).contains(&failure.max_failure_rate) {
-        fields.invalid(
-            "failure.max_failure_rate",
-            format!("a share is 0 to 1, not {}", failure.max_failure_rate),
-        );
+    for (field, share) in [
+        ("max_failure_rate", Some(failure.max_failure_rate)),
+        ("max_batch_failure_rate", failure.max_batch_failure_rate),
+        ("max_silent_rate", Some(failure.max_silent_rate)),
+        (
+            "max_environment_failure_rate",
+            Some(failure.max_environment_failure_rate),
+        ),
+    ] {
+        if let Some(share) = share.filter(|share| !(0.0..=1.0).contains(share)) {
+            fields.invalid(
+                format!("failure.{field}"),
+                format!("a share is 0 to 1, not {share}"),
+            );
+        }
     }
     if failure.min_sample == 0 {
         fields.invalid("failure.min_sample", "at least 1");
@@ -251,6 +250,20 @@ fn failure(fields: &mut Fields, failure: &FailureRule) {
         1,
         WEEK,
     );
+    let retry = &failure.retry;
+    fields.range("failure.retry.budget", retry.budget, 0, 100);
+    fields.range(
+        "failure.retry.backoff_seconds",
+        retry.backoff_seconds,
+        1,
+        3600,
+    );
+    if failure.rollback_max_in_flight == 0 {
+        fields.invalid("failure.rollback_max_in_flight", "at least 1");
+    }
+    if let Some(key) = &failure.quarantine_by {
+        fields.text("failure.quarantine_by", key, 1, 128);
+    }
 }
 
 fn filters(fields: &mut Fields, filters: &Filters) {
@@ -266,9 +279,14 @@ fn filters(fields: &mut Fields, filters: &Filters) {
             );
         }
     }
-    for (key, value) in &filters.tags {
-        fields.text(&format!("filters.tags[{key:?}] (the key)"), key, 1, 128);
-        fields.text(&format!("filters.tags[{key:?}]"), value, 0, 512);
+    tags(fields, "filters.tags", &filters.tags);
+}
+
+/// Tags that devices carry.
+fn tags(fields: &mut Fields, field: &str, tags: &BTreeMap<String, String>) {
+    for (key, value) in tags {
+        fields.text(&format!("{field}[{key:?}] (the key)"), key, 1, 128);
+        fields.text(&format!("{field}[{key:?}]"), value, 0, 512);
     }
 }
 

@@ -153,13 +153,6 @@ fn what_can_never_be_right_is_told_by_field() {
 #[test]
 fn what_is_not_offered_yet_is_refused_with_what_is() {
     let cases = [
-        (json!({"strategy": "canary"}), "strategy", "auto and staged"),
-        (json!({"strategy": "manual"}), "strategy", "auto and staged"),
-        (
-            json!({"strategy": "scheduled"}),
-            "strategy",
-            "auto and staged",
-        ),
         (
             json!({"tag": {"type": "semver", "range": ">=1"}}),
             "tag",
@@ -172,16 +165,6 @@ fn what_is_not_offered_yet_is_refused_with_what_is() {
         ),
         (json!({"tag": {"type": "numeric"}}), "tag", "glob"),
         (json!({"tag": {"type": "newest"}}), "tag", "glob"),
-        (
-            json!({"maintenance_windows": [{"start": "01:00", "end": "05:00"}]}),
-            "maintenance_windows",
-            "enabled",
-        ),
-        (
-            json!({"health": {"checks": [{"type": "http"}]}}),
-            "health.checks",
-            "reports",
-        ),
     ];
     for (case, field, instead) in cases {
         let checked = check(&spec(&case));
@@ -203,4 +186,255 @@ fn filters_are_bounded() {
         ..Filters::default()
     };
     assert_eq!(fields(&check_filters(&filters).invalid), ["filters.uuids"]);
+}
+
+#[test]
+fn every_strategy_check_limit_and_window_is_offered() {
+    let prometheus = json!({"type": "prometheus", "url": "https://prom.example:9090", "query": "sum(errors{job=\"app\",image=\"{digest}\"})",
+        "baseline_query": "sum(errors{batch!=\"{batch}\"})", "condition": {"is": "lt", "value": 0.01}});
+    let custom =
+        json!({"type": "custom", "name": "change board", "url": "http://gate.example/ask"});
+    let cases = [
+        json!({"strategy": "canary", "canary": {"count": 1}}),
+        json!({"strategy": "canary", "canary": {"percent": 99, "soak_seconds": 3600, "checks": [prometheus, {"type": "tcp", "port": 80}]}}),
+        json!({"strategy": "canary", "canary": {"tags": {"ring": "0"}}, "batch_by": "region"}),
+        json!({"strategy": "manual"}),
+        json!({"strategy": "manual", "approval": {"before": "each_batch", "two_people_above": 10}}),
+        json!({"strategy": "manual", "approval": {"two_people_above": 10}}),
+        json!({"strategy": "staged", "approval": {"before": "rollout"}}),
+        json!({"strategy": "scheduled", "starts_at": "2026-01-01T00:00:00Z"}),
+        json!({"strategy": "scheduled", "maintenance_windows": [{"start": "01:00", "end": "05:00"}]}),
+        json!({"strategy": "ab", "ab": {"percent": 50}, "approval": {"two_people_above": 10}}),
+        json!({"strategy": "ab", "ab": {"tags": {"side": "b"}, "hold_seconds": 60, "decide": "checks", "checks": [custom]}, "batches": [{"count": 1}]}),
+        json!({"maintenance_windows": [{"time_zone": "Europe/Berlin", "days": ["mon", "sun"], "start": "22:00", "end": "05:00"}]}),
+        json!({"limits": {"max_in_flight": 1, "max_in_flight_percent": 100, "max_unavailable": {"site": 1},
+               "per_minute": {"base": 1, "factor": 1.5, "after_successes": 10, "max": 1}}}),
+        json!({"health": {"checks": [
+            {"type": "http", "url": "http://{address}:8080/health?me={uuid}", "expected_status": [200, 204], "body_contains": "ok", "from": "server"},
+            {"type": "tcp", "port": 8080, "from": "device"}, {"type": "container_running"}, custom, prometheus]}}),
+        json!({"failure": {"max_batch_failure_rate": 0.5, "max_silent_rate": 1.0, "max_environment_failure_rate": 0.0, "action": "rollback_all",
+               "retry": {"budget": 0, "backoff_seconds": 1}, "rollback_max_in_flight": 1, "quarantine_by": "model"}}),
+        json!({"update_method": "blue_green", "allow_downgrade": true}),
+    ];
+    for case in cases {
+        let checked = check(&spec(&case));
+        assert!(checked.is_ok(), "{case}: {checked:?}");
+    }
+}
+
+#[test]
+fn stages_that_contradict_themselves_are_told_by_field() {
+    let cases: Vec<(Value, &[&str])> = vec![
+        (json!({"strategy": "canary"}), &["canary"]),
+        (
+            json!({"strategy": "staged", "canary": {"count": 1}}),
+            &["canary"],
+        ),
+        (json!({"strategy": "canary", "canary": {}}), &["canary"]),
+        (
+            json!({"strategy": "canary", "canary": {"count": 1, "percent": 5}}),
+            &["canary"],
+        ),
+        (
+            json!({"strategy": "canary", "canary": {"count": 0}}),
+            &["canary.count"],
+        ),
+        (
+            json!({"strategy": "canary", "canary": {"percent": 100}}),
+            &["canary.percent"],
+        ),
+        (
+            json!({"strategy": "canary", "canary": {"tags": {"": "x"}}}),
+            &["canary.tags[\"\"] (the key)"],
+        ),
+        (
+            json!({"strategy": "canary", "canary": {"count": 1, "soak_seconds": 86_401}}),
+            &["canary.soak_seconds"],
+        ),
+        (
+            json!({"strategy": "canary", "canary": {"count": 1, "checks": [{"type": "tcp"}]}}),
+            &["canary.checks[0].port"],
+        ),
+        (json!({"strategy": "ab"}), &["ab"]),
+        (json!({"strategy": "auto", "ab": {"percent": 1}}), &["ab"]),
+        (json!({"strategy": "ab", "ab": {}}), &["ab"]),
+        (
+            json!({"strategy": "ab", "ab": {"percent": 5, "tags": {"a": "b"}}}),
+            &["ab"],
+        ),
+        (
+            json!({"strategy": "ab", "ab": {"percent": 0}}),
+            &["ab.percent"],
+        ),
+        (
+            json!({"strategy": "ab", "ab": {"percent": 5, "hold_seconds": 2_592_001}}),
+            &["ab.hold_seconds"],
+        ),
+        (
+            json!({"strategy": "ab", "ab": {"percent": 5, "decide": "checks"}}),
+            &["ab.checks"],
+        ),
+        (
+            json!({"strategy": "ab", "ab": {"percent": 5, "checks": [{"type": "container_running"}]}}),
+            &["ab.checks[0].type"],
+        ),
+        (
+            json!({"strategy": "staged", "starts_at": "2026-01-01T00:00:00Z"}),
+            &["starts_at"],
+        ),
+        (json!({"strategy": "scheduled"}), &["starts_at"]),
+        (
+            json!({"approval": {"two_people_above": 10}}),
+            &["approval.two_people_above"],
+        ),
+        (json!({"batch_by": ""}), &["batch_by"]),
+    ];
+    for (case, expected) in cases {
+        let checked = check(&spec(&case));
+        assert_eq!(fields(&checked.invalid), expected, "{case}: {checked:?}");
+        assert!(checked.not_offered.is_empty(), "{case}");
+    }
+}
+
+#[test]
+fn windows_limits_and_budgets_are_told_by_field() {
+    let cases: Vec<(Value, &[&str])> = vec![
+        (
+            json!({"maintenance_windows": [{"time_zone": "Berlin", "start": "1:00", "end": "24:00", "days": ["mon", "mon"]}]}),
+            &[
+                "maintenance_windows[0].time_zone",
+                "maintenance_windows[0].start",
+                "maintenance_windows[0].end",
+                "maintenance_windows[0].days[1]",
+            ],
+        ),
+        (
+            json!({"limits": {"max_in_flight": 0, "max_in_flight_percent": 0}}),
+            &["limits.max_in_flight", "limits.max_in_flight_percent"],
+        ),
+        (
+            json!({"limits": {"max_in_flight_percent": 101}}),
+            &["limits.max_in_flight_percent"],
+        ),
+        (
+            json!({"limits": {"per_minute": {"base": 0, "factor": 0.5, "after_successes": 0}}}),
+            &[
+                "limits.per_minute.base",
+                "limits.per_minute.factor",
+                "limits.per_minute.after_successes",
+            ],
+        ),
+        (
+            json!({"limits": {"per_minute": {"base": 5, "after_successes": 1, "max": 4}}}),
+            &["limits.per_minute.max"],
+        ),
+        (
+            json!({"limits": {"max_unavailable": {"site": 0}}}),
+            &["limits.max_unavailable[\"site\"]"],
+        ),
+        (
+            json!({"failure": {"max_batch_failure_rate": 1.5, "max_silent_rate": -1.0, "max_environment_failure_rate": 2.0, "rollback_max_in_flight": 0,
+                   "retry": {"budget": 101, "backoff_seconds": 0}, "quarantine_by": ""}}),
+            &[
+                "failure.max_batch_failure_rate",
+                "failure.max_silent_rate",
+                "failure.max_environment_failure_rate",
+                "failure.retry.budget",
+                "failure.retry.backoff_seconds",
+                "failure.rollback_max_in_flight",
+                "failure.quarantine_by",
+            ],
+        ),
+    ];
+    for (case, expected) in cases {
+        let checked = check(&spec(&case));
+        assert_eq!(fields(&checked.invalid), expected, "{case}: {checked:?}");
+    }
+}
+
+#[test]
+fn checks_have_the_fields_of_their_type() {
+    let cases = [
+        (json!({"type": "http"}), "url"),
+        (json!({"type": "http", "url": "{address}/health"}), "url"),
+        (
+            json!({"type": "http", "url": "ftp://{address}/health"}),
+            "url",
+        ),
+        (
+            json!({"type": "http", "url": "http://{adress}/health"}),
+            "url",
+        ),
+        (
+            json!({"type": "http", "url": "http://me:secret@{address}/"}),
+            "url",
+        ),
+        (
+            json!({"type": "http", "url": "http://{address}/", "port": 80}),
+            "port",
+        ),
+        (
+            json!({"type": "http", "url": "http://{address}/", "expected_status": [99]}),
+            "expected_status",
+        ),
+        (
+            json!({"type": "http", "url": "http://{address}/", "body_contains": ""}),
+            "body_contains",
+        ),
+        (json!({"type": "tcp"}), "port"),
+        (json!({"type": "tcp", "port": 0}), "port"),
+        (
+            json!({"type": "tcp", "port": 80, "url": "http://a.example/"}),
+            "url",
+        ),
+        (
+            json!({"type": "container_running", "from": "server"}),
+            "from",
+        ),
+        (json!({"type": "container_running", "query": "up"}), "query"),
+        (json!({"type": "custom"}), "url"),
+        (
+            json!({"type": "custom", "url": "http://gate.example/{digest}"}),
+            "url",
+        ),
+        (
+            json!({"type": "custom", "url": "http://gate.example/", "from": "device"}),
+            "from",
+        ),
+        (
+            json!({"type": "prometheus", "url": "http://p.example", "condition": {"is": "lt", "value": 1.0}}),
+            "query",
+        ),
+        (
+            json!({"type": "prometheus", "url": "http://p.example", "query": "up"}),
+            "condition",
+        ),
+        (
+            json!({"type": "prometheus", "url": "http://p.example", "query": "up{image=\"{imgae}\"}", "condition": {"is": "lt", "value": 1.0}}),
+            "query",
+        ),
+        (
+            json!({"type": "tcp", "port": 1, "timeout_seconds": 0}),
+            "timeout_seconds",
+        ),
+        (
+            json!({"type": "tcp", "port": 1, "retry_count": 101}),
+            "retry_count",
+        ),
+        (
+            json!({"type": "tcp", "port": 1, "interval_seconds": 3601}),
+            "interval_seconds",
+        ),
+        (json!({"type": "tcp", "port": 1, "name": ""}), "name"),
+    ];
+    for (case, expected) in cases {
+        let checked = check(&spec(
+            &json!({"health": {"checks": [{"type": "container_running"}, case]}}),
+        ));
+        assert_eq!(
+            fields(&checked.invalid),
+            [format!("health.checks[1].{expected}")],
+            "{case}: {checked:?}"
+        );
+    }
 }
