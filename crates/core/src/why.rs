@@ -4,6 +4,7 @@
 //! and what a person has to do about it follow from that alone. docs/why.md is made from the codes.
 
 mod device;
+mod examples;
 mod image;
 mod nearest;
 mod place;
@@ -11,6 +12,7 @@ mod rollout;
 mod text;
 
 pub use device::{DeviceReason, device};
+pub use examples::examples;
 pub use image::{ImageReason, image};
 pub use rollout::{RolloutReason, rollout};
 

@@ -2,11 +2,11 @@
 
 use super::text::{name, words};
 use super::{DeviceReason, Since, rollout};
+use crate::checks::name_of;
 use crate::image_match::{Match, compare};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use windlass_types::observation::ServiceObservation;
-use windlass_types::policy::Check;
 use windlass_types::rollout::{CheckStatus, DeviceStatus, RolloutDevice, SkipReason};
 use windlass_types::why::facts::{DeviceStory, Place};
 
@@ -174,11 +174,10 @@ fn verifying(story: &DeviceStory, place: &Place, image: String) -> Vec<Found> {
         if check.status == CheckStatus::Passed {
             continue;
         }
-        let rule = usize::try_from(check.position)
-            .ok()
-            .and_then(|position| health.checks.get(position));
+        let position = usize::try_from(check.position).unwrap_or(usize::MAX);
+        let rule = health.checks.get(position);
         let reason = DeviceReason::CheckPending {
-            name: rule.map_or_else(|| "check".to_owned(), check_name),
+            name: rule.map_or_else(|| "check".to_owned(), |rule| name_of(rule, position)),
             tries: check.tries,
             said: Some(check.output.clone()).filter(|said| !said.is_empty()),
             until: check.deadline_at,
@@ -193,19 +192,6 @@ fn runs(service: &ServiceObservation, wanted: &str) -> bool {
         .image
         .as_deref()
         .is_some_and(|image| compare(wanted, image, service.digest.as_deref()) == Match::Wanted)
-}
-
-/// A check as people name it: by its name, else by its type and place.
-pub(super) fn check_name(check: &Check) -> String {
-    let place = check
-        .url
-        .clone()
-        .or_else(|| check.port.map(|port| format!("port {port}")));
-    match (&check.name, place) {
-        (Some(name), _) => name.clone(),
-        (None, Some(place)) => format!("{} {place}", check.kind),
-        (None, None) => check.kind.to_string(),
-    }
 }
 
 fn failed(place: &Place, image: String) -> Vec<Found> {

@@ -188,17 +188,10 @@ pub(super) fn of(reason: &D) -> String {
             format!("{image} failed on the device{}.", because(what.as_deref()))
         }
         D::FailedEnvironment { image, tries, what } => {
-            let tries = if *tries == 0 {
-                String::new()
-            } else {
-                format!(
-                    ", after {} more",
-                    if *tries == 1 {
-                        "1 try".to_owned()
-                    } else {
-                        format!("{tries} tries")
-                    }
-                )
+            let tries = match tries {
+                0 => String::new(),
+                1 => ", after 1 more try".to_owned(),
+                tries => format!(", after {tries} more tries"),
             };
             format!(
                 "{image} could not be put on the device for a reason that is not the image's{tries}{}.",

@@ -117,7 +117,7 @@ pub(super) fn of(reason: &R) -> String {
         } => format!(
             "The policy admits {} a minute at this point, and as many were admitted; {waiting} more wait{}.",
             many(*per_minute, "device"),
-            when(", the next until ", *at)
+            when("; the next may go at ", *at)
         ),
         R::LabelLimit { tags, waiting, .. } => format!(
             "{} wait because as many of those that share their {} as the policy allows are unavailable.",
@@ -152,7 +152,7 @@ pub(super) fn of(reason: &R) -> String {
             why,
             until,
         } => format!(
-            "The rollout is being taken back{}: {} on their way back{}, {back} back, {failed} did not get back.",
+            "The rollout is being taken back{}: {} on their way back{}, {back} went back, {failed} did not get back.",
             why.as_deref()
                 .map(|why| format!(" ({})", words(why)))
                 .unwrap_or_default(),
