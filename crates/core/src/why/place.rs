@@ -4,6 +4,7 @@ use super::text::{name, words};
 use super::{DeviceReason, Since, rollout};
 use crate::checks::name_of;
 use crate::image_match::{Match, compare};
+use crate::windows;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use windlass_types::observation::ServiceObservation;
@@ -20,7 +21,7 @@ pub(super) fn reasons(story: &DeviceStory, place: &Place, now: DateTime<Utc>) ->
     let moved = Some(row.updated_at);
     let one = |reason| vec![Since::new(reason, moved)];
     match row.status {
-        DeviceStatus::Pending => pending(place, image, now),
+        DeviceStatus::Pending => pending(story, place, image, now),
         DeviceStatus::Scheduled => vec![Since::new(
             DeviceReason::NotPolled { image, until },
             row.admitted_at.or(moved),
@@ -69,7 +70,7 @@ pub(super) fn reasons(story: &DeviceStory, place: &Place, now: DateTime<Utc>) ->
 }
 
 /// What it waits for itself, then what its rollout waits for.
-fn pending(place: &Place, image: String, now: DateTime<Utc>) -> Vec<Found> {
+fn pending(story: &DeviceStory, place: &Place, image: String, now: DateTime<Utc>) -> Vec<Found> {
     let (row, rollout_row) = (&place.row, &place.rollout.view.rollout);
     let mut found = vec![Since::new(
         DeviceReason::Turn {
@@ -93,6 +94,18 @@ fn pending(place: &Place, image: String, now: DateTime<Utc>) -> Vec<Found> {
             at,
         };
         found.insert(1, Since::new(reason, Some(row.updated_at)));
+    }
+    let windows = &rollout_row.rule.maintenance_windows;
+    let zone = story.device.time_zone.as_deref();
+    // Where the rollout waits for windows, the device's own may open later than the first.
+    if windows.iter().any(|window| window.time_zone.is_none())
+        && !windows::is_open(windows, zone, now)
+    {
+        let reason = DeviceReason::WindowClosedHere {
+            zone: zone.unwrap_or("UTC").to_owned(),
+            opens_at: windows::opens_at(windows, zone, now),
+        };
+        found.push(Since::new(reason, None));
     }
     let full = place
         .labels

@@ -1,1 +1,6 @@
-//! tests
+//! Facts in, reasons out: in full sentences.
+
+mod devices;
+mod images;
+mod rollouts;
+mod world;

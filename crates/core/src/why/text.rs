@@ -30,6 +30,15 @@ pub(super) fn many_are(number: i64, what: &str) -> String {
     format!("{} {verb}", many(number, what))
 }
 
+/// `1 device is on its way`, `2 devices are on their way`.
+pub(super) fn on_the_way(number: i64) -> String {
+    if number == 1 {
+        "1 device is on its way".to_owned()
+    } else {
+        format!("{number} devices are on their way")
+    }
+}
+
 /// An image as people name it: by its tag, or by the beginning of its digest where it has none.
 pub(super) fn name(image: &str) -> String {
     let Ok(reference) = image.parse::<ImageReference>() else {

@@ -2,7 +2,7 @@
 
 use super::DeviceReason as D;
 use crate::why::Reason;
-use crate::why::text::{because, list, many_are, time, times, when, words};
+use crate::why::text::{because, list, many_are, on_the_way, time, times, when, words};
 use windlass_types::rollout::SkipReason;
 use windlass_types::target::TargetSource;
 
@@ -202,8 +202,8 @@ pub(super) fn of(reason: &D) -> String {
             limit,
             on_their_way,
         } => format!(
-            "The device is to go back to what it ran before, but {} on their way back, and the policy allows {limit} at once.",
-            many_are(*on_their_way, "device")
+            "The device is to go back to what it ran before, but {} back, and the policy allows {limit} at once.",
+            on_the_way(*on_their_way)
         ),
         D::Unreachable { image } => format!(
             "The device has been silent since it was to take {image}; it gets it when it is back."
@@ -289,7 +289,10 @@ fn skipped(
         Some(SkipReason::Quarantined) => {
             "the image is in quarantine for devices like this one".to_owned()
         }
-        None => detail.map_or_else(|| "it could not take it".to_owned(), words),
+        None => detail.map_or_else(
+            || "it could not take it".to_owned(),
+            |detail| format!("of {:?}", words(detail)),
+        ),
     };
     format!("{left_out}{why}.")
 }

@@ -4,6 +4,7 @@ use super::RolloutReason;
 use crate::plan::{self, ApprovalOf, Input, Limit, Wait};
 use crate::why::Since;
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use windlass_types::facts::RolloutFacts;
 use windlass_types::freeze::{Freeze, FreezeKind};
 use windlass_types::rollout::{BatchProgress, CommandKind, RolloutStatus, StatusReason};
@@ -60,10 +61,20 @@ fn of_wait(
             found.map(frozen).into_iter().collect()
         }
         Wait::Approval {
-            batch, of, since, ..
+            batch,
+            of,
+            have,
+            need,
+            since,
         } => {
             let batch = (*of != ApprovalOf::Rollout).then_some(*batch);
-            one(approval(facts, batch), *since)
+            let reason = RolloutReason::Approval {
+                batch,
+                devices: devices_of(facts, batch),
+                needed: i64::try_from(*need).unwrap_or(i64::MAX),
+                given: have.clone(),
+            };
+            one(reason, *since)
         }
         Wait::StartTime { at } => {
             let at = Some(*at);
@@ -124,12 +135,19 @@ fn of_wait(
             one(reason, rollout.started_at)
         }
         Wait::Checks { batch, open, until } => {
-            let reason = |name: &String| RolloutReason::GateCheck {
-                batch: *batch,
-                name: name.clone(),
-                tries: None,
-                said: None,
-                until: *until,
+            let reason = |name: &String| {
+                let row = facts.checks.iter().find(|check| check.name == *name);
+                let said = row.and_then(|check| {
+                    let output = check.evidence.get("output").and_then(Value::as_str);
+                    output.map(str::to_owned).filter(|said| !said.is_empty())
+                });
+                RolloutReason::GateCheck {
+                    batch: *batch,
+                    name: name.clone(),
+                    tries: row.and_then(|check| check.evidence.get("tries")?.as_i64()),
+                    said,
+                    until: row.map(|check| check.deadline_at).or(*until),
+                }
             };
             let since = rollout.next_batch_at;
             open.iter()
@@ -213,29 +231,12 @@ fn rollback(story: &RolloutStory, facts: &RolloutFacts, now: DateTime<Utc>) -> F
     Since::new(reason, story.turn.as_ref().map(|turn| turn.at))
 }
 
-/// The approval that is missing: of the rollout as a whole, or of a batch.
-fn approval(facts: &RolloutFacts, batch: Option<i64>) -> RolloutReason {
-    let devices = batch.map_or(facts.rollout.total_devices, |number| {
+/// How many devices a batch has, or the whole rollout.
+fn devices_of(facts: &RolloutFacts, batch: Option<i64>) -> i64 {
+    batch.map_or(facts.rollout.total_devices, |number| {
         let found = facts.batches.iter().find(|one| one.batch == number);
         found.map_or(0, |one| one.total)
-    });
-    let two = facts.rollout.rule.approval.two_people_above;
-    let needed = match two {
-        Some(above) if devices > i64::from(above) => 2,
-        _ => 1,
-    };
-    let given = facts
-        .approvals
-        .iter()
-        .filter(|approval| approval.batch == batch.unwrap_or(1))
-        .map(|approval| approval.actor.clone())
-        .collect();
-    RolloutReason::Approval {
-        batch,
-        devices,
-        needed,
-        given,
-    }
+    })
 }
 
 fn frozen(freeze: &Freeze) -> Found {

@@ -1,7 +1,7 @@
 //! The sentences about rollouts.
 
 use super::RolloutReason as R;
-use crate::why::text::{because, list, many, many_are, time, times, when, words};
+use crate::why::text::{because, list, many, on_the_way, time, times, when, words};
 use windlass_types::rollout::StatusReason;
 
 pub(super) fn of(reason: &R) -> String {
@@ -107,8 +107,8 @@ pub(super) fn of(reason: &R) -> String {
             waiting,
             ..
         } => format!(
-            "{} on their way, and the policy allows {limit} at once; {waiting} more wait.",
-            many_are(*in_flight, "device")
+            "{}, and the policy allows {limit} at once; {waiting} more wait.",
+            on_the_way(*in_flight)
         ),
         R::RateLimit {
             per_minute,
@@ -152,11 +152,11 @@ pub(super) fn of(reason: &R) -> String {
             why,
             until,
         } => format!(
-            "The rollout is being taken back{}: {} on their way back{}, {back} went back, {failed} did not get back.",
+            "The rollout is being taken back{}: {} back{}, {back} went back, {failed} did not get back.",
             why.as_deref()
                 .map(|why| format!(" ({})", words(why)))
                 .unwrap_or_default(),
-            many_are(*left, "device"),
+            on_the_way(*left),
             when(" until ", *until),
         ),
         R::FreezeOverridden { said } => {
@@ -169,6 +169,7 @@ pub(super) fn of(reason: &R) -> String {
         } => {
             let skipped = match skipped {
                 0 => String::new(),
+                1 => "; 1 was left out".to_owned(),
                 skipped => format!("; {skipped} were left out"),
             };
             format!(
