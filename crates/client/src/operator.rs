@@ -22,7 +22,7 @@ use windlass_types::image::Digest;
 use windlass_types::page::Page;
 use windlass_types::policy::{Policy, PolicySpec};
 use windlass_types::rollout::{DeviceStatus, RolloutDevice, RolloutStatus, RolloutView};
-use windlass_types::why::Why;
+use windlass_types::why::{ImageWhy, RolloutWhy, Why};
 
 /// Which page of a listing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -567,6 +567,22 @@ impl Client {
     pub async fn current_state(&self, uuid: DeviceId) -> Result<DeviceCurrentState> {
         self.get(&format!("/devices/{uuid}/current-state"), &NO_QUERY)
             .await
+    }
+
+    /// Why a rollout does not move, or how it ended.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 404 where there is none.
+    pub async fn rollout_why(&self, id: RolloutId) -> Result<RolloutWhy> {
+        self.get(&format!("/rollouts/{id}/why"), &NO_QUERY).await
+    }
+
+    /// Why a pushed image went to devices, or did not.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 400 for what is no image reference.
+    pub async fn image_why(&self, image: &str) -> Result<ImageWhy> {
+        self.get("/images/why", &[("image", image)]).await
     }
 
     /// Why a device runs what it runs, or does not move.

@@ -81,6 +81,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<Policies>,
     },
+    /// Say why a device, a rollout or an image moved or did not.
+    Why {
+        /// A device (uuid or name), a rollout (id, a part of it, or `latest`) or an image
+        /// (`repository:tag`, `repository@sha256:…` or `repository`).
+        what: String,
+    },
     /// Start a rollout by hand, or see what it would do.
     Trigger(Trigger),
     /// What happened.

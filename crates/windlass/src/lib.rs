@@ -25,6 +25,7 @@ mod times;
 mod trigger;
 mod up;
 mod watch;
+mod why;
 
 use clap::{CommandFactory, Parser};
 use cli::{Arguments, Command};
@@ -87,6 +88,7 @@ async fn operate(command: Command, server: &cli::Server, out: &mut Out) -> Resul
         Command::Rollouts { command } => rollouts::run(&client, command, out).await,
         Command::Devices { command } => devices::run(&client, command, out).await,
         Command::Policies { command } => policies::run(&client, command, out).await,
+        Command::Why { what } => why::run(&client, &what, out).await,
         Command::Trigger(given) => trigger::run(&client, given, out).await,
         Command::Events(given) => events::run(&client, given, out).await,
         Command::Quarantine { command } => quarantine::run(&client, command, out).await,

@@ -13,3 +13,4 @@ mod offline;
 mod policies;
 mod restart;
 mod server;
+mod why;

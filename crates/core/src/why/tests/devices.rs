@@ -109,7 +109,7 @@ fn cases() -> Vec<Case> {
             "policy off",
             named(&json!({"enabled": false})),
             "policy_disabled",
-            "The policy \"shops\" takes it, but is switched off.",
+            "The policy \"shops\" takes the device, but is switched off.",
         ),
         (
             "another image",
@@ -121,7 +121,7 @@ fn cases() -> Vec<Case> {
             "another tag",
             named(&json!({"tag": {"type": "glob", "pattern": "w*"}})),
             "policy_other_tag",
-            "The policy \"shops\" takes its repository, but not the tag \"v2\": it takes \"w*\".",
+            "The policy \"shops\" takes what the device runs, but not the tag \"v1\" that it is on.",
         ),
         (
             "another fleet",

@@ -57,7 +57,7 @@ fn decided(decision: &str, detail: Option<&str>, policies: &[Value]) -> ImageSto
             }))
             .unwrap(),
         ];
-        story.policies = policies.iter().map(|change| policy(change)).collect();
+        story.policies = policies.iter().map(policy).collect();
     })
 }
 
