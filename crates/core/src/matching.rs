@@ -2,7 +2,7 @@
 
 use globset::GlobBuilder;
 use windlass_types::image::Repository;
-use windlass_types::policy::{Policy, TagRule};
+use windlass_types::policy::{Filters, Policy, TagRule};
 
 /// Whether a rule takes a tag. Rules that are not offered yet take nothing.
 #[must_use]
@@ -87,9 +87,7 @@ impl std::fmt::Display for NoMatch {
     }
 }
 
-/// The policy that decides about this repository and tag: of the enabled ones that take both, the one
-/// with the highest priority; the older on a tie. The order in which they are given makes no
-/// difference.
+/// The policy that is asked first about this repository and tag: see [`deciding`].
 ///
 /// # Errors
 /// [`NoMatch`] where none takes them, with the one that came nearest.
@@ -98,6 +96,22 @@ pub fn decide<'p>(
     repository: &Repository,
     tag: &str,
 ) -> Result<&'p Policy, NoMatch> {
+    let all = deciding(policies, repository, tag)?;
+    all.first().copied().ok_or(NoMatch::NoPolicies)
+}
+
+/// The policies that decide about this repository and tag: the enabled ones that take both, those with a
+/// higher priority first; the older one first on a tie. Each device is for the first of them whose
+/// filters take it, so nothing comes after one that takes every device. The order in which they are
+/// given makes no difference. Never empty.
+///
+/// # Errors
+/// [`NoMatch`] where none takes them, with the one that came nearest.
+pub fn deciding<'p>(
+    policies: &'p [Policy],
+    repository: &Repository,
+    tag: &str,
+) -> Result<Vec<&'p Policy>, NoMatch> {
     let name = repository.to_string();
     let mut ordered: Vec<&Policy> = policies.iter().collect();
     ordered.sort_by_key(|policy| {
@@ -111,11 +125,17 @@ pub fn decide<'p>(
     let takes_tag = |policy: &&Policy| tag_matches(&policy.spec.tag, tag);
     let (of_repository, others): (Vec<&Policy>, Vec<&Policy>) =
         ordered.into_iter().partition(takes_repository);
-    if let Some(found) = of_repository
-        .iter()
-        .find(|p| p.spec.enabled && takes_tag(p))
-    {
-        return Ok(found);
+    let mut taking: Vec<&Policy> = Vec::new();
+    for policy in &of_repository {
+        if policy.spec.enabled && takes_tag(policy) {
+            taking.push(policy);
+            if policy.spec.filters == Filters::default() {
+                break;
+            }
+        }
+    }
+    if !taking.is_empty() {
+        return Ok(taking);
     }
     if let Some(off) = of_repository.iter().find(|p| takes_tag(p)) {
         return Err(NoMatch::Disabled {

@@ -109,15 +109,24 @@ pub fn goes_down(
         .is_empty()
 }
 
-/// Makes the services of a state that name exactly this image change to it as the update method says:
+/// Makes the services of a state that name this version change to it as the update method says:
 /// `config.updateStrategy` is set for blue-green and taken away otherwise (device protocol, section 2).
-pub fn set_update_method(state: &mut TargetState, image: &str, method: UpdateMethod) {
+pub fn set_update_method(
+    state: &mut TargetState,
+    repository: &Repository,
+    tag: Option<&str>,
+    digest: Option<&Digest>,
+    method: UpdateMethod,
+) {
     for service in state
         .apps
         .values_mut()
         .flat_map(|app| app.services.iter_mut())
-        .filter(|service| service.image_name == image)
     {
+        let named = service.image_name.parse::<ImageReference>();
+        if !named.is_ok_and(|n| n.repository() == repository && is_there(&n, tag, digest)) {
+            continue;
+        }
         match method {
             UpdateMethod::Recreate => {
                 service.config.remove(UPDATE_STRATEGY);
@@ -245,6 +254,59 @@ mod tests {
         assert_eq!(first.config["ports"], json!(["1:2"]));
         assert_eq!(first.rest["extra"], json!(true));
         assert_eq!(after.config, before.config);
+    }
+
+    #[test]
+    fn the_update_method_is_told_to_the_services_that_are_moved() {
+        let repository = "r:5000/demo/app".parse().unwrap();
+        let mut next = state(&[
+            "r:5000/demo/app:v2",
+            "r:5000/demo/app:v1",
+            "r:5000/demo/b:v2",
+        ]);
+        let says = |state: &TargetState| -> Vec<Option<serde_json::Value>> {
+            let services = state.services();
+            services
+                .map(|(_, s)| s.config.get("updateStrategy").cloned())
+                .collect()
+        };
+        let before = next.clone();
+        set_update_method(
+            &mut next,
+            &repository,
+            Some("v2"),
+            None,
+            UpdateMethod::BlueGreen,
+        );
+        assert_eq!(says(&next), [Some(json!("blue-green")), None, None]);
+        set_update_method(
+            &mut next,
+            &repository,
+            Some("v2"),
+            None,
+            UpdateMethod::Recreate,
+        );
+        assert_eq!(next, before);
+    }
+
+    #[test]
+    fn a_state_goes_down_where_one_of_its_moved_services_would() {
+        let repository = "r:5000/demo/app".parse().unwrap();
+        let rule = TagRule::default();
+        let one = state(&[
+            "r:5000/demo/app:v1",
+            "r:5000/demo/app:v3",
+            "r:5000/demo/b:v9",
+        ]);
+        for (tag, expected) in [
+            ("v2", true),
+            ("v3", false),
+            ("v4", false),
+            ("latest", false),
+        ] {
+            let found = goes_down(&one, &repository, &rule, Some(tag), None);
+            assert_eq!(found, expected, "{tag}");
+        }
     }
 
     #[test]

@@ -5,12 +5,11 @@ use chrono::TimeDelta;
 use serde_json::json;
 use std::collections::BTreeMap;
 use windlass_core::{probes, target};
-use windlass_store::rollouts::{self, Admission, Move};
+use windlass_store::rollouts::{self, Admission, Admitted, Move, SliceOf};
 use windlass_store::{Result, Session, events, targets};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::StateId;
 use windlass_types::image::ImageReference;
-use windlass_types::policy::Check;
 use windlass_types::rollout::{BatchProgress, Rollout, SkipReason};
 use windlass_types::target::TargetState;
 
@@ -53,74 +52,77 @@ pub(crate) async fn open(
     Ok(())
 }
 
-/// Gives the devices of an open batch their new targets. The rollout is locked and saved. Returns how
-/// many were admitted.
+/// Gives the next devices of an open batch their new targets. The rollout is locked and saved. Returns
+/// how many were admitted, and how many were left out.
 pub(crate) async fn admit(
     tx: &mut Session,
     rollout: &Rollout,
-    batch: i64,
+    of: &SliceOf<'_>,
     image: &ImageReference,
-) -> Result<u64> {
-    let now = tx.now();
+) -> Result<Admitted> {
+    let (now, batch) = (tx.now(), of.batch);
     let event = |kind| {
         NewEvent::new(kind, NAME)
             .rollout(rollout.id, rollout.correlation_id)
             .subject(image)
     };
     let left_out = event(EventType::DeviceSkipped).data(json!({"image": image, "batch": batch}));
-    let (skipped, states) = rollouts::lock_batch(tx, rollout, batch, &left_out).await?;
-    let bodies = targets::states(tx, &states).await?;
-    let health = rollout.rule.health_of(batch);
-    let (moves, made) = moves(rollout, &health.checks, &bodies);
+    let taken = rollouts::take_slice(tx, rollout, of, &left_out).await?;
+    let bodies = targets::states(tx, &taken.states).await?;
+    let (moves, made) = moves(rollout, batch, &bodies);
     targets::ensure_states(tx, &made).await?;
+    let health = rollout.rule.health_of(batch);
     let seconds = |seconds: u32| TimeDelta::seconds(i64::from(seconds));
     let first_look = health
         .unreachable_after_seconds
         .min(health.deadline_seconds);
     let admission = Admission {
         batch,
+        slice: taken.slice,
         moves,
         check_at: now + seconds(first_look),
         deadline_at: now + seconds(health.deadline_seconds),
         event: event(EventType::ImageUpdateScheduled).data(json!({
             "image": image,
             "batch": batch,
+            "slice": taken.slice,
         })),
         skipped: left_out,
     };
-    let done = rollouts::admit(tx, rollout, &admission).await?;
-    if done.skipped + skipped > 0 {
+    let mut done = rollouts::admit(tx, rollout, &admission).await?;
+    done.skipped += taken.skipped;
+    if done.skipped > 0 {
         tracing::info!(
             rollout.id = %rollout.id,
             batch,
-            devices = done.skipped + skipped,
+            devices = done.skipped,
             "devices were left out: see their events"
         );
     }
-    Ok(done.scheduled)
+    Ok(done)
 }
 
 /// What becomes of devices with these states, and the states that are needed for it.
 fn moves(
     rollout: &Rollout,
-    checks: &[Check],
+    batch: i64,
     bodies: &BTreeMap<StateId, TargetState>,
 ) -> (Vec<(StateId, Move)>, BTreeMap<StateId, TargetState>) {
     let (mut moves, mut made) = (Vec::new(), BTreeMap::new());
+    let (tag, digest) = (rollout.tag.as_deref(), rollout.digest.as_ref());
+    // A person who orders a version by name may order a lower one.
+    let down = rollout.rule.allow_downgrade || rollout.policy_id.is_none();
     for (id, body) in bodies {
-        let next = target::with_version(
-            body,
-            &rollout.repository,
-            &rollout.tag_rule,
-            rollout.tag.as_deref(),
-            rollout.digest.as_ref(),
-        );
+        let (repository, tag_rule) = (&rollout.repository, &rollout.tag_rule);
+        let next = target::with_version(body, repository, tag_rule, tag, digest);
         let to = match next {
             None => Move::Skip(SkipReason::TargetChanged),
-            Some(next) if next == *body => Move::Skip(SkipReason::AlreadyOnImage),
+            Some(next) if next == *body => Move::There,
+            Some(_) if !down && target::goes_down(body, repository, tag_rule, tag, digest) => {
+                Move::Skip(SkipReason::Downgrade)
+            }
             Some(next) => {
-                let next =
-                    probes::apply(body, next, &rollout.repository, &rollout.tag_rule, checks);
+                let next = equipped(rollout, batch, body, next);
                 let next_id = target::state_id(&next);
                 made.insert(next_id, next);
                 Move::To(next_id)
@@ -129,4 +131,29 @@ fn moves(
         moves.push((*id, to));
     }
     (moves, made)
+}
+
+/// A state with the new image, and what the rule of the batch asks of the services that have it: how they
+/// change, and with which probes.
+fn equipped(
+    rollout: &Rollout,
+    batch: i64,
+    before: &TargetState,
+    mut next: TargetState,
+) -> TargetState {
+    target::set_update_method(
+        &mut next,
+        &rollout.repository,
+        rollout.tag.as_deref(),
+        rollout.digest.as_ref(),
+        rollout.rule.update_method,
+    );
+    let checks = rollout.rule.health_of(batch).checks;
+    probes::apply(
+        before,
+        next,
+        &rollout.repository,
+        &rollout.tag_rule,
+        &checks,
+    )
 }

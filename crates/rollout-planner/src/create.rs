@@ -1,6 +1,6 @@
 //! From a version that is to ship to a rollout with its devices and batches.
 
-use crate::NAME;
+use crate::{NAME, exact};
 use serde_json::json;
 use std::collections::BTreeMap;
 use windlass_core::{batches, plan};
@@ -8,7 +8,7 @@ use windlass_store::rollouts::{self, NewRollout, Preview, Rival, Scope};
 use windlass_store::{Result, Session, events, plans, quarantine};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::{
-    CorrelationId, DeliveryId, ImageVersionId, PolicyId, RolloutId, TriggerId,
+    CorrelationId, DeliveryId, ImageVersionId, PlanId, PolicyId, RolloutId, TriggerId,
 };
 use windlass_types::image::{Digest, ImageReference, Repository};
 use windlass_types::policy::{Filters, RolloutRule, TagRule};
@@ -27,6 +27,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) rule: RolloutRule,
     pub(crate) priority: i32,
     pub(crate) origin: Origin,
+    /// The plan that is to be shipped exactly.
+    pub(crate) plan: Option<PlanId>,
     pub(crate) correlation: CorrelationId,
     /// Who wants it: a policy's name or an operator.
     pub(crate) by: String,
@@ -52,6 +54,8 @@ pub(crate) enum Made {
     Rollout(RolloutId),
     /// None, because nobody in scope can take the image; why, for people.
     NoDevices(String),
+    /// None, because the plan it was to be is not what would come of it any more; what changed, for people.
+    PlanChanged(String),
     /// None, because every device in scope has a higher version; the same for people.
     Downgrade(String),
 }
@@ -92,6 +96,11 @@ pub(crate) async fn create(session: &mut Session, wanted: &Wanted<'_>) -> Result
     let (asked, scope) = scope(session, wanted, id).await?;
     let preview = rollouts::preview(session, &scope, 0).await?;
     let dealt = batches::layout(&preview.groups, &wanted.rule);
+    if let Some(plan) = wanted.plan
+        && let Some(changed) = exact::changed(session, wanted, plan, &scope, &dealt).await?
+    {
+        return Ok(Made::PlanChanged(changed));
+    }
     let made = (preview.eligible > 0 && dealt.is_ok()).then_some(id);
     let rivals = rollouts::conflicts(session, &scope, &asked).await?;
     let seed = asked.seed;
@@ -212,7 +221,9 @@ async fn supersede(
         Some(id) => format!("{image} came; its rollout is {id}"),
         None => format!("{image} came; no device can take it"),
     };
-    let Some(old) = rollouts::supersede(session, policy, wanted.repository, &detail).await? else {
+    let Some((old, skipped)) =
+        rollouts::supersede(session, policy, wanted.repository, &detail).await?
+    else {
         return Ok(None);
     };
     let event = NewEvent::new(EventType::RolloutSuperseded, NAME)
@@ -227,6 +238,7 @@ async fn supersede(
             "image": image,
             "batch": old.current_batch,
             "batches": old.batch_count,
+            "skipped": skipped,
         }))
         .stands(&old);
     events::append(session, event).await?;

@@ -13,12 +13,16 @@
 
 mod batch;
 mod create;
+mod exact;
+mod members;
 mod metrics;
+mod retry;
 mod run;
 mod step;
 mod triggers;
 mod versions;
 
+pub use members::run as members;
 pub use metrics::Metrics;
 pub use run::{main, part};
 pub use step::run as rollouts;

@@ -1,7 +1,7 @@
 //! The service as a whole.
 
 use crate::metrics::Metrics;
-use crate::{NAME, step, triggers, versions};
+use crate::{NAME, members, step, triggers, versions};
 use std::process::ExitCode;
 use std::time::Duration;
 use windlass_service::config::Config;
@@ -26,8 +26,25 @@ const ROLLOUTS: &[EventType] = &[
     EventType::UpdateFailed,
     EventType::DeviceUnreachable,
     EventType::DeviceSkipped,
+    EventType::DeviceJoined,
+    EventType::DeviceRolledBack,
+    EventType::DeviceInconclusive,
+    EventType::RetryScheduled,
+    EventType::RolloutCheckDecided,
     EventType::Quarantined,
+    EventType::QuarantineLifted,
     EventType::RolloutResumed,
+    EventType::FreezeCreated,
+    EventType::FreezeLifted,
+];
+
+/// What may bring devices into rollouts or out of them.
+const MEMBERS: &[EventType] = &[
+    EventType::DeviceRegistered,
+    EventType::DeviceChanged,
+    EventType::DeviceDeleted,
+    EventType::TargetSet,
+    EventType::RolloutCreated,
 ];
 
 /// The service's routes and loops.
@@ -50,6 +67,13 @@ pub async fn part(config: &Config, deps: &Deps) -> Result<Part, StartError> {
             }
         }
     };
+    let members = {
+        let deps = deps.clone();
+        move || {
+            let deps = deps.clone();
+            async move { members::run(&deps).await }
+        }
+    };
     let rollouts = {
         let (deps, metrics) = (deps.clone(), metrics);
         move || {
@@ -59,6 +83,7 @@ pub async fn part(config: &Config, deps: &Deps) -> Result<Part, StartError> {
     };
     Ok(Part::new(NAME, |_routes| {})
         .with_loop(Loop::new("planner-images", interval, IMAGES, images))
+        .with_loop(Loop::new("planner-members", interval, MEMBERS, members))
         .with_loop(Loop::new("planner-rollouts", interval, ROLLOUTS, rollouts)))
 }
 

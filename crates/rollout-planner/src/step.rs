@@ -1,19 +1,23 @@
 //! Moving rollouts on: commands, batches, delays, ends.
 
 use crate::metrics::Metrics;
-use crate::{NAME, batch};
+use crate::{NAME, batch, retry};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use std::time::Duration;
 use windlass_core::plan::{Edge, Input, Plan, plan};
 use windlass_service::Deps;
 use windlass_service::work::Next;
-use windlass_store::rollouts;
-use windlass_store::{Error, Result, Session, commands, events};
+use windlass_store::commands::{self, NewCommand};
+use windlass_store::rollouts::{self, SliceOf};
+use windlass_store::{Error, Result, Session, events};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::facts::RolloutFacts;
-use windlass_types::ids::RolloutId;
+use windlass_types::ids::{CommandId, RolloutId};
 use windlass_types::image::ImageReference;
-use windlass_types::rollout::{BatchProgress, Command, CommandOutcome, Rollout, SkipReason};
+use windlass_types::rollout::{
+    BatchProgress, Command, CommandKind, CommandOutcome, Rollout, SkipReason,
+};
 
 /// Moves every rollout on that can move. One that fails does not hold the others up; the failure is
 /// returned at the end, and it is tried again.
@@ -21,10 +25,11 @@ pub async fn run(deps: &Deps, metrics: &Metrics) -> Result<Next> {
     let mut read = deps.store.read().await?;
     let ids = rollouts::moving(&mut read).await?;
     drop(read);
-    let (mut moved, mut failed) = (false, None);
+    let (mut moved, mut failed, mut until) = (false, None, None);
     for id in ids {
         match step(deps, metrics, id).await {
-            Ok(did) => moved |= did,
+            Ok(Stepped::Moved) => moved = true,
+            Ok(Stepped::Waits(at)) => until = until.into_iter().chain(at).min(),
             Err(Error::Conflict(_)) => {
                 metrics.conflicts.inc();
                 moved = true;
@@ -40,13 +45,24 @@ pub async fn run(deps: &Deps, metrics: &Metrics) -> Result<Next> {
     if moved {
         return Ok(Next::Again);
     }
-    Ok(match rollouts::next_due(&mut read).await? {
+    let now = read.now();
+    let due = rollouts::next_due(&mut read).await?;
+    // What a plan waits for may be over since it was made; the next look is then at once.
+    Ok(match due.into_iter().chain(until).min() {
         // A little late rather than a little early: the database's clock may be behind.
         Some(due) => {
-            Next::After((due - read.now()).to_std().unwrap_or_default() + Duration::from_millis(10))
+            Next::After((due - now).to_std().unwrap_or_default() + Duration::from_millis(10))
         }
         None => Next::Idle,
     })
+}
+
+/// What came of looking at a rollout.
+enum Stepped {
+    /// It moved.
+    Moved,
+    /// It did not; when what it waits for ends by itself, where that is known.
+    Waits(Option<DateTime<Utc>>),
 }
 
 /// What the core makes of the facts now.
@@ -57,39 +73,50 @@ fn planned(facts: &RolloutFacts, session: &Session) -> Plan {
     })
 }
 
-/// Moves one rollout on as far as it goes, in one transaction. Returns whether it moved.
-async fn step(deps: &Deps, metrics: &Metrics, id: RolloutId) -> Result<bool> {
+/// Moves one rollout on as far as it goes, in one transaction.
+async fn step(deps: &Deps, metrics: &Metrics, id: RolloutId) -> Result<Stepped> {
     // Looked at without a lock first: most rollouts that may move wait for something.
     let mut read = deps.store.read().await?;
-    let idle = match rollouts::facts(&mut read, id).await? {
-        Some(facts) => planned(&facts, &read).is_idle(),
-        None => true,
+    let Some(facts) = rollouts::facts(&mut read, id).await? else {
+        return Ok(Stepped::Waits(None));
     };
-    drop(read);
-    if idle {
-        return Ok(false);
+    let looked = planned(&facts, &read);
+    if looked.is_idle() {
+        return Ok(Stepped::Waits(
+            looked.waits_for.and_then(|wait| wait.until()),
+        ));
     }
+    drop(read);
     let mut tx = deps.store.begin().await?;
     // The rollout's row before anything else: a pause or command that committed before is seen
     // below, one that comes later waits for this transaction.
-    rollouts::lock(&mut tx, id).await?;
+    let Some(rollout) = rollouts::lock(&mut tx, id).await? else {
+        return Ok(Stepped::Waits(None));
+    };
+    rollouts::lock_limits(&mut tx, &rollout).await?;
     let Some(facts) = rollouts::facts(&mut tx, id).await? else {
-        return Ok(false);
+        return Ok(Stepped::Waits(None));
     };
     let plan = planned(&facts, &tx);
     if plan.is_idle() {
         tx.rollback().await?;
-        return Ok(false);
+        return Ok(Stepped::Waits(plan.waits_for.and_then(|wait| wait.until())));
     }
     if !plan.edges.is_empty() && !rollouts::save(&mut tx, &plan.after).await? {
         tx.rollback().await?;
-        return Ok(true);
+        return Ok(Stepped::Moved);
     }
-    let mut admitted = 0;
+    let mut done = Done::default();
     let mut orders = orders(&facts, &plan).into_iter();
     for edge in &plan.edges {
-        admitted += carry_out(&mut tx, &facts, &plan.after, edge, &mut orders).await?;
+        done.add(carry_out(&mut tx, &facts, &plan.after, edge, &mut orders).await?);
     }
+    if plan.settled.is_empty() && !done.something {
+        // Whoever could be admitted is gone meanwhile: nothing to write down.
+        tx.rollback().await?;
+        return Ok(Stepped::Waits(None));
+    }
+    let admitted = done.admitted;
     for settled in &plan.settled {
         let detail = settled.detail.as_deref();
         commands::settle(&mut tx, settled.command, settled.outcome, detail, NAME).await?;
@@ -108,7 +135,29 @@ async fn step(deps: &Deps, metrics: &Metrics, id: RolloutId) -> Result<bool> {
         waits_for = plan.waits_for.map(|wait| wait.to_string()),
         "a rollout moved on"
     );
-    Ok(true)
+    Ok(Stepped::Moved)
+}
+
+/// What steps did.
+#[derive(Debug, Clone, Copy, Default)]
+struct Done {
+    admitted: u64,
+    /// Whether anything changed.
+    something: bool,
+}
+
+impl Done {
+    const fn told() -> Self {
+        Self {
+            admitted: 0,
+            something: true,
+        }
+    }
+
+    const fn add(&mut self, other: Self) {
+        self.admitted += other.admitted;
+        self.something |= other.something;
+    }
 }
 
 /// The commands that are applied, in the order of the edges they lead to.
@@ -122,14 +171,14 @@ fn orders<'f>(facts: &'f RolloutFacts, plan: &Plan) -> Vec<&'f Command> {
         .collect()
 }
 
-/// Does what a step means beside the rollout's own row. Returns how many devices were admitted.
+/// Does what a step means beside the rollout's own row.
 async fn carry_out<'f>(
     tx: &mut Session,
     facts: &RolloutFacts,
     after: &Rollout,
     edge: &Edge,
     orders: &mut impl Iterator<Item = &'f Command>,
-) -> Result<u64> {
+) -> Result<Done> {
     let image = ImageReference::of(
         &after.repository,
         after.tag.as_deref(),
@@ -150,9 +199,24 @@ async fn carry_out<'f>(
     let told = match edge {
         Edge::BatchStarted { batch } => {
             batch::open(tx, after, *batch, &facts.batches, &image).await?;
-            return Ok(0);
+            return Ok(Done::told());
         }
-        Edge::Admitted { batch, .. } => return batch::admit(tx, after, *batch, &image).await,
+        Edge::Admitted {
+            batch,
+            at_most,
+            time_zones,
+        } => {
+            let of = SliceOf {
+                batch: *batch,
+                at_most: *at_most,
+                time_zones: time_zones.as_deref(),
+            };
+            let done = batch::admit(tx, after, &of, &image).await?;
+            return Ok(Done {
+                admitted: done.scheduled,
+                something: done.scheduled + done.skipped > 0,
+            });
+        }
         Edge::BatchCompleted {
             batch,
             next_batch_at,
@@ -161,16 +225,24 @@ async fn carry_out<'f>(
             data["next_batch_at"] = json!(next_batch_at);
             event(EventType::RolloutBatchCompleted, data)
         }
-        Edge::Completed => event(
-            EventType::RolloutCompleted,
-            json!({"devices": after.total_devices, "batches": facts.batches}),
-        ),
+        Edge::Completed => {
+            // Nobody is left to wait for; but whoever still was to be tried again is let go.
+            let skipped = rollouts::skip_pending(tx, after.id, SkipReason::RolloutEnded).await?;
+            let devices = after.total_devices;
+            event(
+                EventType::RolloutCompleted,
+                json!({"devices": devices, "batches": facts.batches, "skipped": skipped}),
+            )
+        }
         Edge::Paused { reason, detail } => {
             let data = json!({"reason": reason, "detail": detail, "batch": after.current_batch});
             ordered(event(EventType::RolloutPaused, data), order)
         }
-        Edge::Resumed { waives, .. } => {
+        Edge::Resumed { waives, actor } => {
             rollouts::restart_failure_count(tx, after.id).await?;
+            if let Some(batch) = waives {
+                rollouts::waive_checks(tx, after.id, *batch, actor).await?;
+            }
             let data =
                 json!({"detail": order.map(|command| command.reason.clone()), "waives": waives});
             ordered(event(EventType::RolloutResumed, data), order)
@@ -181,7 +253,12 @@ async fn carry_out<'f>(
             ordered(event(EventType::RolloutCancelled, data), order)
         }
         Edge::Waiting { status } => event(EventType::RolloutWaiting, json!({"status": status})),
-        Edge::Approved { batch, reason, .. } => {
+        Edge::Approved {
+            batch,
+            actor,
+            reason,
+        } => {
+            rollouts::approve(tx, after.id, *batch, actor, reason).await?;
             let data = json!({"batch": batch, "detail": reason});
             ordered(event(EventType::RolloutApproved, data), order)
         }
@@ -194,11 +271,26 @@ async fn carry_out<'f>(
             ordered(event(EventType::FreezeOverridden, data), order)
         }
         // The command's own event tells it.
-        Edge::Retried { .. } => return Ok(0),
-        Edge::RollbackOrdered { .. } => return Ok(0),
+        Edge::Retried { device, batch } => {
+            retry::carry_out(tx, after, *device, *batch, order).await?;
+            return Ok(Done::told());
+        }
+        Edge::RollbackOrdered { detail } => {
+            let command = NewCommand {
+                id: CommandId(uuid::Uuid::now_v7()),
+                rollout: after.id,
+                device: None,
+                batch: None,
+                kind: CommandKind::RollbackAll,
+                actor: NAME.to_owned(),
+                reason: detail.clone(),
+            };
+            commands::insert(tx, &command).await?;
+            return Ok(Done::told());
+        }
     };
     events::append(tx, told.stands(after)).await?;
-    Ok(0)
+    Ok(Done::told())
 }
 
 fn counts(batches: &[BatchProgress], batch: i64) -> Value {

@@ -51,6 +51,7 @@ async fn plan(deps: &Deps, metrics: &Metrics, id: TriggerId) -> Result<()> {
         without: Vec::new(),
         priority: trigger.priority,
         origin: Origin::Trigger(id),
+        plan: trigger.plan,
         correlation: trigger.correlation,
         by: trigger.actor.clone(),
     };
@@ -98,6 +99,7 @@ async fn decide(
     }
     Ok(match create(session, wanted).await? {
         Made::Rollout(id) => (TriggerDecision::Rollout, Some(id), None),
+        Made::PlanChanged(detail) => (TriggerDecision::PlanChanged, None, Some(detail)),
         Made::NoDevices(detail) | Made::Downgrade(detail) => {
             (TriggerDecision::NoDevices, None, Some(detail))
         }

@@ -12,7 +12,7 @@ use windlass_types::api::PlanDecision;
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::{ImageVersionId, PolicyId, RolloutId};
 use windlass_types::image::ImageReference;
-use windlass_types::policy::{OnUnresolved, Policy};
+use windlass_types::policy::{Filters, OnUnresolved, Policy};
 
 /// Plans every version that can be planned, oldest first. One that fails does not keep the others
 /// waiting; the failure is returned at the end, and it is tried again.
@@ -55,39 +55,47 @@ async fn plan(deps: &Deps, metrics: &Metrics, id: ImageVersionId) -> Result<()> 
         // It stays open until its digest is known.
         return tx.rollback().await;
     };
-    plans::decide_version(
-        &mut tx,
-        id,
-        decided.decision,
-        decided.policy,
-        decided.rollout,
-        decided.detail.as_deref(),
-    )
-    .await?;
     let image = image(&version);
-    if decided.rollout.is_none() {
+    for (position, made) in (0_i64..).zip(&decided) {
+        plans::decide_version(
+            &mut tx,
+            id,
+            position,
+            made.decision,
+            made.policy,
+            made.rollout,
+            made.detail.as_deref(),
+        )
+        .await?;
+    }
+    if let Some(first) = decided.first()
+        && decided.iter().all(|made| made.rollout.is_none())
+    {
         let event = NewEvent::new(EventType::UpdateIgnored, NAME)
             .subject(&image)
             .correlation(Some(version.correlation))
             .data(json!({
                 "image": image,
-                "reason": decided.decision,
-                "detail": decided.detail,
-                "policy_id": decided.policy,
+                "reason": first.decision,
+                "detail": first.detail,
+                "policy_id": first.policy,
+                "policies": decided.len(),
             }));
         events::append(&mut tx, event).await?;
     }
     deps.commit(tx).await?;
-    metrics
-        .decisions
-        .with_label_values(&[decided.decision.as_str()])
-        .inc();
-    tracing::info!(
-        image = %image,
-        decision = %decided.decision,
-        detail = decided.detail,
-        "a pushed version was planned"
-    );
+    for made in &decided {
+        metrics
+            .decisions
+            .with_label_values(&[made.decision.as_str()])
+            .inc();
+        tracing::info!(
+            image = %image,
+            decision = %made.decision,
+            detail = made.detail,
+            "a pushed version was planned"
+        );
+    }
     Ok(())
 }
 
@@ -99,67 +107,81 @@ fn image(version: &OpenVersion) -> ImageReference {
     )
 }
 
-/// What becomes of a version; none where it is to wait for its digest.
-async fn decide(session: &mut Session, version: &OpenVersion) -> Result<Option<Decided>> {
-    let without = |decision, policy: Option<&Policy>, detail: Option<String>| {
-        Some(Decided {
-            decision,
-            policy: policy.map(|policy| policy.id),
-            rollout: None,
-            detail,
-        })
+/// What each policy that takes a version makes of it, in their order; none where it is to wait for its
+/// digest.
+async fn decide(session: &mut Session, version: &OpenVersion) -> Result<Option<Vec<Decided>>> {
+    let without = |decision, policy: Option<&Policy>, detail: Option<String>| Decided {
+        decision,
+        policy: policy.map(|policy| policy.id),
+        rollout: None,
+        detail,
     };
     if version.replaced {
         let detail = "a newer version of the tag came before it was planned".to_owned();
-        return Ok(without(PlanDecision::Replaced, None, Some(detail)));
+        return Ok(Some(vec![without(
+            PlanDecision::Replaced,
+            None,
+            Some(detail),
+        )]));
     }
     let policies = policies::all(session).await?;
-    let policy = match matching::decide(&policies, &version.repository, &version.tag) {
-        Ok(policy) => policy,
+    let deciding = match matching::deciding(&policies, &version.repository, &version.tag) {
+        Ok(deciding) => deciding,
         Err(none) => {
-            return Ok(without(
-                PlanDecision::NoPolicy,
-                None,
-                Some(none.to_string()),
-            ));
+            let detail = Some(none.to_string());
+            return Ok(Some(vec![without(PlanDecision::NoPolicy, None, detail)]));
         }
     };
-    if version.digest.is_none() && policy.spec.on_unresolved == OnUnresolved::Wait {
+    // A version is planned once, for all of them: so all of them wait if one does.
+    let waits = |policy: &&Policy| policy.spec.on_unresolved == OnUnresolved::Wait;
+    if version.digest.is_none() && deciding.iter().any(waits) {
         return Ok(None);
     }
     let (tag, digest) = (Some(version.tag.as_str()), version.digest.as_ref());
     if let Some(detail) = banned(session, &version.repository, tag, digest).await? {
-        return Ok(without(
+        let first = deciding.first().copied();
+        return Ok(Some(vec![without(
             PlanDecision::Quarantined,
-            Some(policy),
+            first,
             Some(detail),
-        ));
+        )]));
     }
-    let wanted = Wanted {
-        repository: &version.repository,
-        tag: Some(&version.tag),
-        digest: version.digest.as_ref(),
-        tag_rule: policy.spec.tag.clone(),
-        filters: &policy.spec.filters,
-        without: Vec::new(),
-        rule: policy.spec.rollout_rule(),
-        priority: policy.spec.priority,
-        origin: Origin::Push {
-            policy: policy.id,
-            version: version.id,
-            delivery: version.delivery,
-        },
-        correlation: version.correlation,
-        by: format!("policy:{}", policy.spec.name),
-    };
-    Ok(match create(session, &wanted).await? {
-        Made::Rollout(id) => Some(Decided {
-            decision: PlanDecision::Rollout,
-            policy: Some(policy.id),
-            rollout: Some(id),
-            detail: None,
-        }),
-        Made::Downgrade(detail) => without(PlanDecision::Downgrade, Some(policy), Some(detail)),
-        Made::NoDevices(detail) => without(PlanDecision::NoDevices, Some(policy), Some(detail)),
-    })
+    let mut decided = Vec::with_capacity(deciding.len());
+    let mut taken: Vec<Filters> = Vec::new();
+    for policy in deciding {
+        let wanted = Wanted {
+            repository: &version.repository,
+            tag: Some(&version.tag),
+            digest: version.digest.as_ref(),
+            tag_rule: policy.spec.tag.clone(),
+            filters: &policy.spec.filters,
+            without: taken.clone(),
+            rule: policy.spec.rollout_rule(),
+            priority: policy.spec.priority,
+            origin: Origin::Push {
+                policy: policy.id,
+                version: version.id,
+                delivery: version.delivery,
+            },
+            plan: None,
+            correlation: version.correlation,
+            by: format!("policy:{}", policy.spec.name),
+        };
+        decided.push(match create(session, &wanted).await? {
+            Made::Rollout(id) => Decided {
+                decision: PlanDecision::Rollout,
+                policy: Some(policy.id),
+                rollout: Some(id),
+                detail: None,
+            },
+            Made::Downgrade(detail) => without(PlanDecision::Downgrade, Some(policy), Some(detail)),
+            Made::NoDevices(detail) => without(PlanDecision::NoDevices, Some(policy), Some(detail)),
+            // Only triggers have plans.
+            Made::PlanChanged(detail) => {
+                without(PlanDecision::NoDevices, Some(policy), Some(detail))
+            }
+        });
+        taken.push(policy.spec.filters.clone());
+    }
+    Ok(Some(decided))
 }

@@ -111,13 +111,14 @@ pub async fn take_version(
     row.map(OpenVersion::try_from).transpose()
 }
 
-/// Writes down what was made of a version taken by [`take_version`].
+/// Writes down what the policy at this position, from 0, made of a version taken by [`take_version`].
 ///
 /// # Errors
 /// A unique violation where something was made of it already.
 pub async fn decide_version(
     session: &mut Session,
     id: ImageVersionId,
+    position: i64,
     decision: PlanDecision,
     policy: Option<PolicyId>,
     rollout: Option<RolloutId>,
@@ -126,10 +127,11 @@ pub async fn decide_version(
     let now = session.now();
     session
         .sql(
-            "INSERT INTO image_plans (image_version_id, decision, policy_id, rollout_id, detail, \
-             decided_at) VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO image_plans (image_version_id, position, decision, policy_id, rollout_id, \
+             detail, decided_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(id.0)
+        .bind(position)
         .bind(decision.as_str())
         .bind(policy.map(|id| id.0))
         .bind(rollout.map(|id| id.0))

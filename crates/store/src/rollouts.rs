@@ -6,14 +6,18 @@ mod create;
 mod facts;
 mod failures;
 mod gates;
+mod members;
+mod orders;
 mod scope;
 
-pub use admit::{Admission, Admitted, Move, admit, lock_batch};
+pub use admit::{Admission, Admitted, Move, SliceOf, Taken, admit, lock_limits, take_slice};
 pub use change::{restart_failure_count, save, skip_pending, supersede};
 pub use create::{NewRollout, create};
 pub use facts::{active_by_status, facts, moving, next_due, progress, shipped_digest};
 pub use failures::failure_count;
 pub use gates::{admitted_lately, approvals, checks, waiting};
+pub use members::{Changed, Joined, Left, active, changed_since, follow};
+pub use orders::{Again, approve, retry, waive_checks};
 pub(crate) use scope::place;
 pub use scope::{Preview, PreviewDevice, Rival, Scope, Wanted, conflicts, images_in_use, preview};
 

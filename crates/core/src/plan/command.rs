@@ -154,7 +154,8 @@ fn retry(command: &Command, work: &Work<'_>, stage: Stage) -> Decided {
         .iter()
         .filter(|p| p.batch <= current && command.batch.is_none_or(|batch| batch == p.batch));
     let devices = concerned.fold(0, |sum: i64, p| {
-        sum.saturating_add(p.failed + p.inconclusive + p.rolled_back)
+        let again = p.failed + p.inconclusive + p.unreachable + p.rolled_back + p.rollback_failed;
+        sum.saturating_add(again)
     });
     if devices == 0 {
         return no_change("no device has failed, was inconclusive or was put back");

@@ -1,12 +1,20 @@
-//! Admitting a batch: the targets of its devices name the new image. A fixed number of statements
-//! for each five hundred different target states, however many devices there are.
+//! Admitting devices of a batch, slice by slice: their targets name the new image. A fixed number of
+//! statements for each five hundred different target states, however many devices there are.
+
+mod leave_out;
+mod slice;
+mod unavailable;
+
+pub use slice::{SliceOf, Taken, lock_limits, take_slice};
+
+pub(super) use slice::open_now;
 
 use crate::build::Build;
 use crate::db::Session;
 use crate::error::Result;
 use crate::events;
-use crate::store::Kind;
 use chrono::{DateTime, Utc};
+use leave_out::{Because, leave_out};
 use serde_json::json;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -18,12 +26,14 @@ use windlass_types::rollout::{Rollout, SkipReason};
 /// Rows of one VALUES at most.
 const CHUNK: usize = 500;
 
-/// How a batch is admitted.
+/// How a slice is admitted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Admission {
     /// The batch, from 1.
     pub batch: i64,
-    /// The states its devices have now ([`lock_batch`]), and what becomes of them.
+    /// The slice that was taken ([`take_slice`]).
+    pub slice: i64,
+    /// The states its devices have now, and what becomes of them.
     pub moves: Vec<(StateId, Move)>,
     /// When the devices are looked at first.
     pub check_at: DateTime<Utc>,
@@ -40,6 +50,9 @@ pub struct Admission {
 pub enum Move {
     /// They get this state, which must be stored already.
     To(StateId),
+    /// They have the new image: left out, except those that were admitted before and are tried again.
+    /// These get the same state under a new version.
+    There,
     /// They are left out.
     Skip(SkipReason),
 }
@@ -53,65 +66,10 @@ pub struct Admitted {
     pub skipped: u64,
 }
 
-/// Takes the devices of a batch whose turn has come: locks their targets, so that nobody moves them
-/// until the transaction ends, skips those that are switched off meanwhile, on which the digest has
-/// failed, whose target a person has set, or that a newer rollout of the repository has moved, and
-/// returns how many were skipped and the different states that the others have. For each skipped
-/// device `told` is appended, with the device and the reason filled in. The rollout must be locked
-/// before.
-///
-/// # Errors
-/// Whatever the database says.
-pub async fn lock_batch(
-    session: &mut Session,
-    rollout: &Rollout,
-    batch: i64,
-    told: &NewEvent,
-) -> Result<(u64, Vec<StateId>)> {
-    if session.kind() == Kind::Postgres {
-        // In the order of the uuids, so that two admissions do not wait for each other.
-        session
-            .sql(
-                "SELECT COUNT(*) FROM (SELECT t.device_uuid FROM device_targets t \
-                 JOIN device_rollout_status s ON s.device_uuid = t.device_uuid \
-                 WHERE s.rollout_id = $1 AND s.batch = $2 AND s.status = 'pending' \
-                 ORDER BY t.device_uuid FOR UPDATE OF t) x",
-            )
-            .bind(rollout.id.0)
-            .bind(batch)
-            .execute()
-            .await?;
-    }
-    let mut skipped = 0;
-    for reason in [
-        SkipReason::TargetChanged,
-        SkipReason::Disabled,
-        SkipReason::FailedHereBefore,
-    ] {
-        skipped += leave_out(session, rollout, batch, reason, told, |sql| {
-            meanwhile(sql, rollout, reason);
-        })
-        .await?;
-    }
-    let states: Vec<(Uuid,)> = session
-        .sql(
-            "SELECT DISTINCT t.state_id FROM device_rollout_status s \
-             JOIN device_targets t ON t.device_uuid = s.device_uuid \
-             WHERE s.rollout_id = $1 AND s.batch = $2 AND s.status = 'pending' ORDER BY 1",
-        )
-        .bind(rollout.id.0)
-        .bind(batch)
-        .all()
-        .await?;
-    Ok((
-        skipped,
-        states.into_iter().map(|(id,)| StateId(id)).collect(),
-    ))
-}
-
-/// Admits a batch after [`lock_batch`] in the same transaction: its devices get their new targets
+/// Admits a slice after [`take_slice`] in the same transaction: its devices get their new targets
 /// and versions and are on their way; rows of the same devices in older rollouts of the repository
-/// end as `target_changed`; each device's event is appended, also for those left out. The caller saves the rollout.
+/// end as `target_changed`; each device's event is appended, also for those left out. The caller saves
+/// the rollout.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -122,133 +80,111 @@ pub async fn admit(
 ) -> Result<Admitted> {
     let mut done = Admitted::default();
     let mut moves = Vec::new();
-    let mut skips: BTreeMap<SkipReason, Vec<Uuid>> = BTreeMap::new();
+    let mut skips: BTreeMap<(SkipReason, bool), Vec<Uuid>> = BTreeMap::new();
     for (state, to) in &admission.moves {
         match to {
             Move::To(next) => moves.push((state.0, next.0)),
-            Move::Skip(reason) => skips.entry(*reason).or_default().push(state.0),
+            Move::There => {
+                let first_time = (SkipReason::AlreadyOnImage, true);
+                skips.entry(first_time).or_default().push(state.0);
+                moves.push((state.0, state.0));
+            }
+            Move::Skip(reason) => skips.entry((*reason, false)).or_default().push(state.0),
         }
     }
-    for (reason, states) in &skips {
+    for ((reason, first_time), states) in &skips {
         for chunk in states.chunks(CHUNK) {
-            let told = &admission.skipped;
-            done.skipped += leave_out(session, rollout, admission.batch, *reason, told, |sql| {
+            let because = Because {
+                reason: *reason,
+                slice: admission.slice,
+                told: &admission.skipped,
+            };
+            done.skipped += leave_out(session, rollout, &because, |sql| {
                 sql.text(
                     "device_uuid IN (SELECT device_uuid FROM device_targets WHERE state_id IN ",
                 )
                 .list(chunk.iter().copied())
                 .text(")");
+                if *first_time {
+                    sql.text(" AND target_version IS NULL");
+                }
             })
             .await?;
         }
     }
     for chunk in moves.chunks(CHUNK) {
         done.scheduled += schedule(session, rollout, admission, chunk).await?;
-        retarget(session, rollout, admission.batch, chunk).await?;
+        retarget(session, rollout, admission.slice, chunk).await?;
     }
     if done.scheduled == 0 {
         return Ok(done);
     }
+    note(session, rollout, admission, done.scheduled).await?;
     end_older(session, rollout, admission).await?;
-    events::append_each(session, &admission.event, |sql| {
-        sql.text(
-            "SELECT device_uuid, target_version AS version FROM device_rollout_status \
-             WHERE rollout_id = ",
-        )
-        .value(rollout.id.0)
-        .text(" AND batch = ")
-        .value(admission.batch)
-        .text(" AND status = 'scheduled'");
-    })
-    .await?;
+    tell(session, rollout, admission).await?;
     Ok(done)
 }
 
-/// Which devices must not be admitted any more for this reason, as a condition on their rows.
-fn meanwhile(sql: &mut Build, rollout: &Rollout, reason: SkipReason) {
-    match reason {
-        SkipReason::TargetChanged => {
-            // A person's target is left alone. A newer rollout has been there even where another
-            // repository's has moved the target since, so the rows tell, not the target.
-            sql.text(
-                "EXISTS (SELECT 1 FROM device_targets t \
-                   WHERE t.device_uuid = device_rollout_status.device_uuid \
-                   AND t.source = 'operator' AND t.updated_at > ",
-            )
-            .value(rollout.created_at)
-            .text(
-                ") OR EXISTS (SELECT 1 FROM device_rollout_status o \
-                   JOIN image_rollouts r ON r.id = o.rollout_id \
-                   WHERE o.device_uuid = device_rollout_status.device_uuid \
-                   AND o.status <> 'pending' \
-                   AND (o.target_version IS NOT NULL OR o.reason = 'already_on_image') \
-                   AND r.repository = ",
-            )
-            .value(rollout.repository.to_string())
-            .text(" AND (r.created_at > ")
-            .value(rollout.created_at)
-            .text(" OR (r.created_at = ")
-            .value(rollout.created_at)
-            .text(" AND r.id > ")
-            .value(rollout.id.0)
-            .text(")))")
+/// Tells of each device with its own batch: one that is tried again may be of an earlier one.
+async fn tell(session: &mut Session, rollout: &Rollout, admission: &Admission) -> Result<()> {
+    let mut sql = Build::new(session.kind());
+    sql.text("SELECT DISTINCT batch FROM device_rollout_status WHERE ");
+    scheduled(&mut sql, rollout, admission.slice);
+    sql.text(" ORDER BY batch");
+    let batches: Vec<(i64,)> = sql.on(session).all().await?;
+    for (batch,) in batches {
+        let mut event = admission.event.clone();
+        if let Some(data) = event.data.as_object_mut() {
+            data.insert("batch".to_owned(), batch.into());
         }
-        SkipReason::FailedHereBefore => sql
-            .text(
-                "EXISTS (SELECT 1 FROM image_rollouts r JOIN device_failed_images f \
-                   ON f.digest = COALESCE(r.digest, r.known_digest) \
-                   WHERE f.device_uuid = device_rollout_status.device_uuid AND r.id = ",
-            )
-            .value(rollout.id.0)
-            .text(")"),
-        _ => sql.text(
-            "EXISTS (SELECT 1 FROM devices d \
-               WHERE d.uuid = device_rollout_status.device_uuid AND NOT d.enabled)",
-        ),
-    };
+        events::append_each(session, &event, |sql| {
+            sql.text(
+                "SELECT device_uuid, target_version AS version FROM device_rollout_status WHERE ",
+            );
+            scheduled(sql, rollout, admission.slice);
+            sql.text(" AND batch = ").value(batch);
+        })
+        .await?;
+    }
+    Ok(())
 }
 
-/// Skips the devices of a batch, of those whose turn it is, that a condition holds for, and tells of
-/// each. Returns how many.
-async fn leave_out(
+/// That a row was admitted with this slice.
+fn scheduled(sql: &mut Build, rollout: &Rollout, slice: i64) {
+    sql.text("rollout_id = ")
+        .value(rollout.id.0)
+        .text(" AND status = 'scheduled' AND slice = ")
+        .value(slice);
+}
+
+/// Writes the slice down, and forgets what checks said of its devices when they were admitted before.
+async fn note(
     session: &mut Session,
     rollout: &Rollout,
-    batch: i64,
-    reason: SkipReason,
-    told: &NewEvent,
-    condition: impl FnOnce(&mut Build),
-) -> Result<u64> {
+    admission: &Admission,
+    devices: u64,
+) -> Result<()> {
     let now = session.now();
+    session
+        .sql(
+            "INSERT INTO rollout_admissions (rollout_id, slice, admitted_at, batch, devices) \
+             VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(rollout.id.0)
+        .bind(admission.slice)
+        .bind(now)
+        .bind(admission.batch)
+        .bind(i64::try_from(devices).unwrap_or(i64::MAX))
+        .execute()
+        .await?;
     let mut sql = Build::new(session.kind());
-    sql.text("UPDATE device_rollout_status SET status = 'skipped', reason = ")
-        .value(reason.as_str())
-        .text(", updated_at = ")
-        .value(now)
-        .text(" WHERE rollout_id = ")
+    sql.text("DELETE FROM device_checks WHERE rollout_id = ")
         .value(rollout.id.0)
-        .text(" AND batch = ")
-        .value(batch)
-        .text(" AND status = 'pending' AND (");
-    condition(&mut sql);
-    sql.text(") RETURNING device_uuid");
-    let mut left: Vec<(Uuid,)> = sql.on(session).all().await?;
-    left.sort_unstable();
-    let skipped = left.len() as u64;
-    let events = left
-        .into_iter()
-        .map(|(device,)| because(told, reason).device(DeviceId(device)))
-        .collect();
-    events::append_all(session, events).await?;
-    Ok(skipped)
-}
-
-/// The event with the reason filled in.
-fn because(told: &NewEvent, reason: SkipReason) -> NewEvent {
-    let mut event = told.clone();
-    if let Some(data) = event.data.as_object_mut() {
-        data.insert("reason".to_owned(), reason.as_str().into());
-    }
-    event
+        .text(" AND device_uuid IN (SELECT device_uuid FROM device_rollout_status WHERE ");
+    scheduled(&mut sql, rollout, admission.slice);
+    sql.text(")");
+    sql.on(session).execute().await?;
+    Ok(())
 }
 
 /// The pairs as a table `v (old_id, new_id)`.
@@ -275,7 +211,10 @@ async fn schedule(
     let mut sql = Build::new(session.kind());
     sql.text(
         "UPDATE device_rollout_status SET status = 'scheduled', reason = NULL, \
-         old_state_id = t.state_id, target_version = t.version + 1, admitted_at = ",
+         old_state_id = CASE WHEN v.old_id = v.new_id THEN COALESCE(old_state_id, t.state_id) \
+           ELSE t.state_id END, \
+         target_version = t.version + 1, verdict = NULL, evidence = NULL, judged_at = NULL, \
+         rollback_image = NULL, rollback_version = NULL, retry_at = NULL, admitted_at = ",
     )
     .value(now)
     .text(", check_at = ")
@@ -291,8 +230,8 @@ async fn schedule(
          AND device_rollout_status.status = 'pending' AND device_rollout_status.rollout_id = ",
     )
     .value(rollout.id.0)
-    .text(" AND device_rollout_status.batch = ")
-    .value(admission.batch);
+    .text(" AND device_rollout_status.slice = ")
+    .value(admission.slice);
     sql.on(session).execute().await
 }
 
@@ -300,7 +239,7 @@ async fn schedule(
 async fn retarget(
     session: &mut Session,
     rollout: &Rollout,
-    batch: i64,
+    slice: i64,
     moves: &[(Uuid, Uuid)],
 ) -> Result<u64> {
     let now = session.now();
@@ -315,13 +254,13 @@ async fn retarget(
     .text(" FROM device_rollout_status AS s, ");
     pairs(&mut sql, moves);
     sql.text(
-        " WHERE s.old_state_id = v.old_id AND s.device_uuid = device_targets.device_uuid \
+        " WHERE device_targets.state_id = v.old_id AND s.device_uuid = device_targets.device_uuid \
          AND s.target_version = device_targets.version + 1 AND s.status = 'scheduled' \
          AND s.rollout_id = ",
     )
     .value(rollout.id.0)
-    .text(" AND s.batch = ")
-    .value(batch);
+    .text(" AND s.slice = ")
+    .value(slice);
     sql.on(session).execute().await
 }
 
@@ -337,7 +276,7 @@ async fn end_older(session: &mut Session, rollout: &Rollout, admission: &Admissi
              AND rollout_id IN (SELECT id FROM image_rollouts WHERE repository = $2 \
                AND (created_at < $3 OR (created_at = $4 AND id < $5))) \
              AND device_uuid IN (SELECT s.device_uuid FROM device_rollout_status s \
-               WHERE s.rollout_id = $6 AND s.batch = $7 AND s.status = 'scheduled') \
+               WHERE s.rollout_id = $6 AND s.slice = $7 AND s.status = 'scheduled') \
              RETURNING rollout_id, device_uuid",
         )
         .bind(now)
@@ -346,7 +285,7 @@ async fn end_older(session: &mut Session, rollout: &Rollout, admission: &Admissi
         .bind(rollout.created_at)
         .bind(rollout.id.0)
         .bind(rollout.id.0)
-        .bind(admission.batch)
+        .bind(admission.slice)
         .all()
         .await?;
     ended.sort_unstable();

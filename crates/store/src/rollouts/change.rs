@@ -3,6 +3,7 @@
 use super::{COLUMNS, Row};
 use crate::db::Session;
 use crate::error::Result;
+use std::collections::BTreeMap;
 use windlass_types::ids::{PolicyId, RolloutId};
 use windlass_types::image::Repository;
 use windlass_types::rollout::{Rollout, SkipReason};
@@ -52,27 +53,43 @@ pub async fn restart_failure_count(session: &mut Session, id: RolloutId) -> Resu
     Ok(())
 }
 
-/// Skips the devices of a rollout whose turn has not come. Returns how many.
+/// Skips the devices of a rollout whose turn has not come. Returns how many of each batch.
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn skip_pending(session: &mut Session, id: RolloutId, reason: SkipReason) -> Result<u64> {
+pub async fn skip_pending(
+    session: &mut Session,
+    id: RolloutId,
+    reason: SkipReason,
+) -> Result<BTreeMap<i64, i64>> {
     let now = session.now();
+    let counts: Vec<(i64, i64)> = session
+        .sql(
+            "SELECT batch, COUNT(*) FROM device_rollout_status \
+             WHERE rollout_id = $1 AND status = 'pending' GROUP BY batch ORDER BY batch",
+        )
+        .bind(id.0)
+        .all()
+        .await?;
+    if counts.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     session
         .sql(
-            "UPDATE device_rollout_status SET status = 'skipped', reason = $1, updated_at = $2 \
-             WHERE rollout_id = $3 AND status = 'pending'",
+            "UPDATE device_rollout_status SET status = 'skipped', reason = $1, updated_at = $2, \
+             retry_at = NULL WHERE rollout_id = $3 AND status = 'pending'",
         )
         .bind(reason.as_str())
         .bind(now)
         .bind(id.0)
         .execute()
-        .await
+        .await?;
+    Ok(counts.into_iter().collect())
 }
 
 /// Ends the active rollout of a policy and repository because a newer version came, and skips its
 /// devices whose turn has not come; those on their way go on being judged. Returns the rollout as it
-/// is now, where there was one.
+/// is now and how many devices of each batch were skipped, where there was one.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -81,7 +98,7 @@ pub async fn supersede(
     policy: PolicyId,
     repository: &Repository,
     detail: &str,
-) -> Result<Option<Rollout>> {
+) -> Result<Option<(Rollout, BTreeMap<i64, i64>)>> {
     let now = session.now();
     let row: Option<Row> = session
         .built(format!(
@@ -99,6 +116,6 @@ pub async fn supersede(
         .await?;
     let Some(row) = row else { return Ok(None) };
     let rollout = Rollout::try_from(row)?;
-    skip_pending(session, rollout.id, SkipReason::RolloutEnded).await?;
-    Ok(Some(rollout))
+    let skipped = skip_pending(session, rollout.id, SkipReason::RolloutEnded).await?;
+    Ok(Some((rollout, skipped)))
 }

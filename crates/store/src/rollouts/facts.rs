@@ -15,8 +15,9 @@ use windlass_types::rollout::{BatchProgress, DeviceStatus, RolloutStatus};
 
 /// Rollouts that may have something to do now, oldest first, and nothing else: those with a command
 /// to be carried out, those to be begun, and running ones whose next batch is due, whose present
-/// batch has nobody on the way, or whose digest went into quarantine. A batch that runs costs an
-/// index look-up, however large it is.
+/// batch has nobody on the way or somebody who could be admitted, with a check that says no, or whose
+/// digest went into quarantine. A batch whose devices are all on their way costs an index look-up,
+/// however large it is.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -25,32 +26,43 @@ pub async fn moving(session: &mut Session) -> Result<Vec<RolloutId>> {
     let rows: Vec<(Uuid,)> = session
         .sql(
             "SELECT r.id FROM image_rollouts r WHERE r.finished_at IS NULL AND (\
-               r.status = 'pending' \
+               r.status IN ('pending', 'scheduled') \
                OR (r.status = 'in_progress' AND (\
                  EXISTS (SELECT 1 FROM quarantined_digests q WHERE q.tag_key = '' AND q.digest = COALESCE(r.digest, r.known_digest)) \
                  OR r.next_batch_at <= $1 \
                  OR (r.next_batch_at IS NULL AND NOT EXISTS (\
                    SELECT 1 FROM device_rollout_status d \
                    WHERE d.rollout_id = r.id AND d.batch = r.current_batch \
-                   AND d.status IN ('pending', 'scheduled', 'updating', 'verifying')))))) \
+                   AND d.status IN ('pending', 'scheduled', 'updating', 'verifying'))) \
+                 OR (r.next_batch_at IS NULL AND EXISTS (\
+                   SELECT 1 FROM device_rollout_status d \
+                   WHERE d.rollout_id = r.id AND d.batch = r.current_batch AND d.status = 'pending' \
+                   AND (d.retry_at IS NULL OR d.retry_at <= $2))) \
+                 OR EXISTS (SELECT 1 FROM device_rollout_status d WHERE d.rollout_id = r.id \
+                   AND d.status = 'pending' AND d.retry_at <= $3 AND d.batch <= r.current_batch) \
+                 OR EXISTS (SELECT 1 FROM rollout_checks c WHERE c.rollout_id = r.id \
+                   AND c.batch = r.current_batch AND c.status IN ('failed', 'inconclusive'))))) \
              UNION \
-             SELECT c.rollout_id FROM rollout_commands c WHERE c.settled_at IS NULL \
-               AND c.kind IN ('pause', 'resume', 'cancel', 'approve') \
+             SELECT c.rollout_id FROM rollout_commands c WHERE c.settled_at IS NULL AND c.kind IN \
+               ('pause', 'resume', 'cancel', 'approve', 'next_batch', 'retry', 'override_freeze') \
              ORDER BY 1",
         )
+        .bind(now)
+        .bind(now)
         .bind(now)
         .all()
         .await?;
     Ok(rows.into_iter().map(|(id,)| RolloutId(id)).collect())
 }
 
-/// When the next batch of any rollout is due that is not due yet.
+/// When the next batch of any rollout is due, or the next device may be tried again, that is not yet.
+/// What a rollout that moves waits for besides, such as a window, its plan tells.
 ///
 /// # Errors
 /// Whatever the database says.
 pub async fn next_due(session: &mut Session) -> Result<Option<DateTime<Utc>>> {
     let now = session.now();
-    let (due,): (Option<DateTime<Utc>>,) = session
+    let (batch,): (Option<DateTime<Utc>>,) = session
         .sql(
             "SELECT MIN(next_batch_at) FROM image_rollouts \
              WHERE status = 'in_progress' AND finished_at IS NULL AND next_batch_at > $1",
@@ -58,7 +70,17 @@ pub async fn next_due(session: &mut Session) -> Result<Option<DateTime<Utc>>> {
         .bind(now)
         .one()
         .await?;
-    Ok(due)
+    let (retry,): (Option<DateTime<Utc>>,) = session
+        .sql(
+            "SELECT MIN(d.retry_at) FROM image_rollouts r \
+             JOIN device_rollout_status d ON d.rollout_id = r.id \
+             WHERE r.status = 'in_progress' AND r.finished_at IS NULL \
+             AND d.status = 'pending' AND d.retry_at > $1",
+        )
+        .bind(now)
+        .one()
+        .await?;
+    Ok(batch.into_iter().chain(retry).min())
 }
 
 /// How many rollouts that have not ended stand where.

@@ -1,11 +1,14 @@
 //! What stands between a batch and its admission: approvals, checks, the devices that wait, and how
 //! many were admitted lately.
 
+use super::admit::{SliceOf, open_now};
+use crate::build::Build;
 use crate::db::Session;
 use crate::error::{Result, parse};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use sqlx::types::Json;
+use windlass_core::windows;
 use windlass_types::facts::{Slice, Waiting, ZoneWaiting};
 use windlass_types::ids::RolloutId;
 use windlass_types::rollout::{Approval, BatchProgress, GateCheck, Rollout};
@@ -76,8 +79,8 @@ pub async fn checks(session: &mut Session, id: RolloutId, batch: i64) -> Result<
 }
 
 /// The devices of a rollout that could be admitted next: of the present batch and those before it where
-/// they have any left, else of the next one that has any. All of them count as admissible here: who has open windows and limits by
-/// tag in mind takes [`Waiting::zones`] and asks again.
+/// they have any left, else of the next one that has any; and how many of them windows, retries and
+/// limits by tag let through now.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -116,8 +119,9 @@ pub async fn waiting(
         batch,
         ..Waiting::default()
     };
+    let mut due = 0;
     for (time_zone, pending, later, retry_at) in rows {
-        waiting.admissible += pending - later;
+        due += pending - later;
         waiting.zones.push(ZoneWaiting {
             time_zone,
             pending,
@@ -128,7 +132,39 @@ pub async fn waiting(
             (one, other) => one.or(other),
         };
     }
+    let zones = open_zones(rollout, &waiting, now);
+    waiting.admissible = if due == 0 || rollout.status.is_final() {
+        0
+    } else if rollout.rule.limits.max_unavailable.is_empty() && zones.is_none() {
+        due
+    } else {
+        let of = SliceOf {
+            batch,
+            at_most: i64::MAX,
+            time_zones: zones.as_deref(),
+        };
+        let mut sql = Build::new(session.kind());
+        sql.text("SELECT COUNT(*) FROM (");
+        open_now(&mut sql, session, rollout, &of);
+        sql.text(") c");
+        let (devices,): (i64,) = sql.on(session).one().await?;
+        devices
+    };
     Ok(waiting)
+}
+
+/// The zones of waiting devices whose window is open; none where there are no windows.
+fn open_zones(
+    rollout: &Rollout,
+    waiting: &Waiting,
+    now: DateTime<Utc>,
+) -> Option<Vec<Option<String>>> {
+    let windows = &rollout.rule.maintenance_windows;
+    if windows.is_empty() {
+        return None;
+    }
+    let zones: Vec<_> = waiting.zones.iter().map(|z| z.time_zone.clone()).collect();
+    Some(windows::open_zones(windows, &zones, now))
 }
 
 /// Slices of a rollout admitted in the last minute, oldest first.
@@ -140,7 +176,7 @@ pub async fn admitted_lately(session: &mut Session, id: RolloutId) -> Result<Vec
     let rows: Vec<(DateTime<Utc>, i64)> = session
         .sql(
             "SELECT admitted_at, devices FROM rollout_admissions \
-             WHERE rollout_id = $1 AND admitted_at > $2 ORDER BY admitted_at",
+             WHERE rollout_id = $1 AND admitted_at > $2 ORDER BY slice",
         )
         .bind(id.0)
         .bind(since)

@@ -1,0 +1,157 @@
+//! Limits by tag: how many devices with the same value may be unavailable at once. See
+//! docs/adr/0011-layout-scope-conflicts.md.
+
+use super::SliceOf;
+use super::slice::candidates;
+use crate::build::Build;
+use crate::db::Session;
+use chrono::{DateTime, TimeDelta, Utc};
+use windlass_types::rollout::Rollout;
+
+/// A query of (device_uuid, place): the candidates that the limits let through. First those go that have
+/// no room at all, so that they take none from others; the rest are counted off in the order of the
+/// rollout, for each tag apart. The first of them has room under every tag, so as long as anybody does,
+/// somebody is let through. A device that is unavailable itself is counted already and takes no room.
+pub(super) fn within_limits(
+    sql: &mut Build,
+    session: &Session,
+    rollout: &Rollout,
+    of: &SliceOf<'_>,
+) {
+    let limits: Vec<(&String, i64)> = rollout
+        .rule
+        .limits
+        .max_unavailable
+        .iter()
+        .map(|(key, most)| (key, i64::from(*most)))
+        .collect();
+    let silence = TimeDelta::seconds(i64::from(rollout.rule.health.unreachable_after_seconds));
+    let silent_since = session.now() - silence;
+    sql.text("SELECT m.device_uuid, m.place FROM (SELECT l.device_uuid, l.place");
+    for at in 0..limits.len() {
+        let n = at.to_string();
+        sql.text(", l.value")
+            .text(&n)
+            .text(", l.used")
+            .text(&n)
+            .text(" + SUM(1 - l.down) OVER (PARTITION BY l.value")
+            .text(&n)
+            .text(" ORDER BY l.place, l.device_uuid ROWS UNBOUNDED PRECEDING) AS taken")
+            .text(&n);
+    }
+    sql.text(" FROM (SELECT c.device_uuid, c.place, CASE WHEN ");
+    unavailable(sql, "c.device_uuid", silent_since);
+    sql.text(" THEN 1 ELSE 0 END AS down");
+    for at in 0..limits.len() {
+        let n = at.to_string();
+        sql.text(", g")
+            .text(&n)
+            .text(".value AS value")
+            .text(&n)
+            .text(", COALESCE(u")
+            .text(&n)
+            .text(".used, 0) AS used")
+            .text(&n);
+    }
+    sql.text(" FROM (");
+    candidates(sql, session, rollout, of);
+    sql.text(") c");
+    for (at, (key, _)) in limits.iter().enumerate() {
+        let n = at.to_string();
+        sql.text(" LEFT JOIN device_tags g")
+            .text(&n)
+            .text(" ON g")
+            .text(&n)
+            .text(".device_uuid = c.device_uuid AND g")
+            .text(&n)
+            .text(".key = ")
+            .value((*key).clone())
+            .text(" LEFT JOIN (");
+        used(sql, rollout, of, key, silent_since);
+        sql.text(") u")
+            .text(&n)
+            .text(" ON u")
+            .text(&n)
+            .text(".value = g")
+            .text(&n)
+            .text(".value");
+    }
+    sql.text(") l WHERE 1 = 1");
+    for (at, (_, most)) in limits.iter().enumerate() {
+        let n = at.to_string();
+        sql.text(" AND (l.value")
+            .text(&n)
+            .text(" IS NULL OR l.used")
+            .text(&n)
+            .text(" + 1 - l.down <= ")
+            .value(*most)
+            .text(")");
+    }
+    sql.text(") m WHERE 1 = 1");
+    for (at, (_, most)) in limits.iter().enumerate() {
+        let n = at.to_string();
+        sql.text(" AND (m.value")
+            .text(&n)
+            .text(" IS NULL OR m.taken")
+            .text(&n)
+            .text(" <= ")
+            .value(*most)
+            .text(")");
+    }
+}
+
+/// A query of (value, used): how many devices are unavailable with each value of a tag that a waiting
+/// device of the batch has.
+fn used(
+    sql: &mut Build,
+    rollout: &Rollout,
+    of: &SliceOf<'_>,
+    key: &str,
+    silent_since: DateTime<Utc>,
+) {
+    sql.text("SELECT a.value, COUNT(*) AS used FROM device_tags a WHERE a.key = ")
+        .value(key.to_owned())
+        .text(
+            " AND a.value IN (SELECT b.value FROM device_tags b JOIN device_rollout_status w \
+             ON w.device_uuid = b.device_uuid WHERE b.key = ",
+        )
+        .value(key.to_owned())
+        .text(" AND w.rollout_id = ")
+        .value(rollout.id.0)
+        .text(" AND w.batch <= ")
+        .value(of.batch)
+        .text(" AND w.status = 'pending') AND (");
+    unavailable(sql, "a.device_uuid", silent_since);
+    sql.text(") GROUP BY a.value");
+}
+
+/// That a device is unavailable: on its way in any rollout, or on its way back; failed, silent in a
+/// rollout or waiting to be tried again, and its target not changed since; or not seen for too long.
+fn unavailable(sql: &mut Build, uuid: &'static str, silent_since: DateTime<Utc>) {
+    sql.text("EXISTS (SELECT 1 FROM device_rollout_status n WHERE n.device_uuid = ")
+        .text(uuid)
+        .text(" AND n.status IN ('scheduled', 'updating', 'verifying', 'rolling_back'))");
+    for not_back in [
+        "n.status = 'unreachable'",
+        // `<> 'pending'` says which index has them.
+        "n.status <> 'pending' AND n.status IN ('failed', 'rollback_failed')",
+        "n.status = 'pending' AND n.retry_at IS NOT NULL",
+    ] {
+        sql.text(
+            " OR EXISTS (SELECT 1 FROM device_rollout_status n \
+             JOIN device_targets h ON h.device_uuid = n.device_uuid WHERE n.device_uuid = ",
+        )
+        .text(uuid)
+        .text(" AND ")
+        .text(not_back)
+        .text(" AND h.version = COALESCE(n.rollback_version, n.target_version))");
+    }
+    sql.text(
+        " OR EXISTS (SELECT 1 FROM devices e LEFT JOIN device_presence p \
+         ON p.device_uuid = e.uuid WHERE e.uuid = ",
+    )
+    .text(uuid)
+    .text(" AND COALESCE(p.last_seen_at, e.created_at) < ")
+    .value(silent_since)
+    .text(")");
+}
