@@ -6,4 +6,6 @@ mod commands;
 mod decisions;
 mod faults;
 mod meanwhile;
+mod members;
 mod site;
+mod slices;

@@ -18,7 +18,7 @@ use windlass_types::rollout::{
 };
 
 /// How long a test waits for what must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A store, and what acts on it. Its clock stands still until it is moved.
 pub(crate) struct Site {
