@@ -15,3 +15,4 @@ mod images;
 mod policies;
 mod provisioning_keys;
 mod rollouts;
+mod why;
