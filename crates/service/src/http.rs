@@ -5,15 +5,18 @@ use crate::config::HttpSection;
 use crate::metrics::{Metrics, render};
 use crate::problem::{Problem, chain};
 use crate::work::Loop;
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpResponse, HttpServer, ResponseError};
 use serde::Serialize;
 use std::net::TcpListener;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use windlass_bus::State;
 
@@ -184,12 +187,16 @@ fn json_errors() -> web::JsonConfig {
 
 /// Counts and times every request, and turns every error that is not a problem yet into one.
 async fn scaffold(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let started = Instant::now();
     let method = request.method().clone();
     let state = request.app_data::<web::Data<(Deps, Metrics)>>().cloned();
+    if method == Method::HEAD {
+        // Answered as GET (RFC 9110, section 9.3.2); the server leaves the body out.
+        request.head_mut().method = Method::GET;
+    }
     // The request must not be held here: the router takes it apart on its way in, and that needs it
     // alone. Handlers' errors come back as responses; an error here is one of the server's own.
     let mut response = match next.call(request).await {
@@ -218,6 +225,10 @@ async fn scaffold(
         *answer.status_mut() = status;
         response = response.into_response(answer);
     }
+    if method == Method::HEAD && response.response().body().size() == BodySize::Stream {
+        // Nothing would read it, and one that does not end would be waited for.
+        response = response.map_body(|_, _| BoxBody::new(Ended));
+    }
     if let Some(state) = state {
         let metrics = &state.1;
         let route = response
@@ -243,6 +254,24 @@ async fn scaffold(
         HeaderValue::from_static("nosniff"),
     );
     Ok(response)
+}
+
+/// A stream at its end.
+struct Ended;
+
+impl MessageBody for Ended {
+    type Error = std::convert::Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<web::Bytes, Self::Error>>> {
+        Poll::Ready(None)
+    }
 }
 
 fn problem_for(status: actix_web::http::StatusCode, text: &str) -> Problem {

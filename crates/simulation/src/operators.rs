@@ -276,6 +276,8 @@ async fn pressed(tx: &mut Session, button: Button) -> Result<bool> {
                 image,
                 rule: *rule,
                 filters,
+                priority: i32::MAX,
+                plan: None,
                 on_unresolved: OnUnresolved::Wait,
                 actor: who.to_owned(),
                 reason: "by hand".to_owned(),

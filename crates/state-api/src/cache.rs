@@ -15,6 +15,8 @@ use windlass_types::ids::DeviceId;
 
 /// Locks that devices are spread over; many more than threads that poll.
 const SHARDS: usize = 64;
+/// How long a deletion is remembered: longer than a request may take.
+const REMEMBERED: Duration = Duration::from_secs(120);
 /// Half of the keyed hash: 128 bits are as far beyond guessing as 256.
 const KEPT: usize = 16;
 /// Ticks of the time at which a device was seen, in milliseconds: 32 bits of them last 13 years.
@@ -35,6 +37,8 @@ struct Shard {
     /// device. What stands here is checked against the entry.
     owners: RwLock<HashMap<[u8; KEPT], DeviceId>>,
     waiting: Mutex<HashMap<DeviceId, Arc<Notify>>>,
+    /// Devices that were deleted a moment ago.
+    gone: Mutex<HashMap<DeviceId, Instant>>,
 }
 
 /// What the cache says of a device and a key.
@@ -101,8 +105,13 @@ impl Cache {
         Some((entry.version, entry.enabled))
     }
 
-    /// Adds a device that is not there; what is there is newer than what a request read.
+    /// Adds a device that is not there; what is there is newer than what a request read, and so is
+    /// that it was deleted.
     pub(crate) fn add(&self, known: &Credentials) {
+        let gone = self.gone(known.device);
+        if gone.contains_key(&known.device) {
+            return;
+        }
         self.own(known);
         self.write(known.device)
             .entry(known.device)
@@ -114,8 +123,36 @@ impl Cache {
             });
     }
 
+    /// Adds a device that was registered this moment, be it again.
+    pub(crate) fn register(&self, known: &Credentials) {
+        self.gone(known.device).remove(&known.device);
+        self.add(known);
+    }
+
+    /// Forgets a device that was deleted, and wakes who waits for it. What a request read of it
+    /// before does not bring it back.
+    pub(crate) fn remove(&self, device: DeviceId) {
+        let mut gone = self.gone(device);
+        let now = Instant::now();
+        gone.retain(|_, since| now.duration_since(*since) < REMEMBERED);
+        gone.insert(device, now);
+        let entry = self.write(device).remove(&device);
+        drop(gone);
+        if let Some(entry) = entry {
+            let mut owners = self
+                .owners(&entry.hash)
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            if owners.get(&entry.hash) == Some(&device) {
+                owners.remove(&entry.hash);
+            }
+        }
+        self.wake(device);
+    }
+
     /// Takes over what the store says of a device, for whoever follows the event log.
     pub(crate) fn put(&self, known: &Credentials) {
+        self.gone(known.device).remove(&known.device);
         self.own(known);
         let changed = {
             let mut devices = self.write(known.device);
@@ -255,6 +292,10 @@ impl Cache {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn gone(&self, device: DeviceId) -> MutexGuard<'_, HashMap<DeviceId, Instant>> {
+        lock(&self.shard(device).gone)
+    }
+
     fn waiting(&self, device: DeviceId) -> MutexGuard<'_, HashMap<DeviceId, Arc<Notify>>> {
         lock(&self.shard(device).waiting)
     }
@@ -365,6 +406,20 @@ mod tests {
         });
         assert_eq!(cache.owner(&[8; 32]), Some(device(1)));
         assert_eq!(cache.owner(&[9; 32]), None);
+    }
+
+    #[test]
+    fn a_deleted_device_is_not_brought_back_by_what_was_read_before() {
+        let cache = Cache::new();
+        cache.put(&known(1, 5));
+        cache.remove(device(1));
+        assert_eq!(cache.check(device(1), &[9; 32]), Known::Unknown);
+        assert_eq!(cache.owner(&[9; 32]), None);
+        cache.add(&known(1, 5));
+        assert_eq!(cache.check(device(1), &[9; 32]), Known::Unknown);
+        cache.register(&known(1, 1));
+        assert_eq!(cache.check(device(1), &[9; 32]), Known::Yes(1));
+        assert_eq!(cache.owner(&[9; 32]), Some(device(1)));
     }
 
     #[test]

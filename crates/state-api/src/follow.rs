@@ -16,6 +16,7 @@ use windlass_types::ids::DeviceId;
 const WAKES: &[EventType] = &[
     EventType::DeviceRegistered,
     EventType::DeviceChanged,
+    EventType::DeviceDeleted,
     EventType::TargetSet,
     EventType::ImageUpdateScheduled,
     EventType::RollbackScheduled,
@@ -81,9 +82,14 @@ async fn follow(deps: &Deps, cache: &Cache, from: Cursor) -> Result<(Cursor, boo
         .collect::<BTreeSet<_>>()
         .into_iter()
         .collect();
-    for known in devices::credentials(&mut session, &reread).await? {
-        cache.put(&known);
+    let found = devices::credentials(&mut session, &reread).await?;
+    let mut missing: BTreeSet<DeviceId> = reread.into_iter().collect();
+    for known in &found {
+        missing.remove(&known.device);
+        cache.put(known);
     }
+    // Deleted, whatever else was said of them before.
+    missing.into_iter().for_each(|device| cache.remove(device));
     Ok((to, more))
 }
 

@@ -15,7 +15,9 @@ mod devices;
 mod freezes;
 mod images;
 mod page;
+mod plans;
 mod policies;
+mod policy_tests;
 mod preview;
 mod provisioning_keys;
 mod quarantine;
@@ -36,6 +38,8 @@ pub(crate) fn configure(routes: &mut ServiceConfig<'_>) {
         .service(policies::get)
         .service(policies::update)
         .service(policies::delete)
+        .service(policy_tests::all)
+        .service(policy_tests::one)
         .service(policies::enable)
         .service(policies::disable)
         .service(rollouts::list)
@@ -61,6 +65,8 @@ pub(crate) fn configure(routes: &mut ServiceConfig<'_>) {
         .service(freezes::lift_stop)
         .service(triggers::create)
         .service(triggers::get)
+        .service(plans::get)
+        .service(plans::apply)
         .service(images::versions)
         .service(quarantine::list)
         .service(quarantine::lift)
@@ -70,6 +76,7 @@ pub(crate) fn configure(routes: &mut ServiceConfig<'_>) {
         .service(devices::list)
         .service(devices::get)
         .service(devices::change)
+        .service(devices::delete)
         .service(devices::current_state)
         .service(devices::fleets)
         .service(device_logs::list)

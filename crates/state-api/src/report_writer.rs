@@ -221,6 +221,9 @@ struct Progress {
     observation: Observation,
     agent: Option<String>,
     os: Option<String>,
+    zone: Option<String>,
+    /// The time zone said last.
+    said_zone: Option<String>,
     /// The last report that counts, by its place in the group.
     last: Option<usize>,
 }
@@ -246,6 +249,8 @@ pub async fn write(deps: &Deps, group: &[&Said]) -> Result<Vec<Outcome>, Error> 
             observation: known.observation.clone(),
             agent: known.agent_version.clone(),
             os: known.os_version.clone(),
+            zone: known.time_zone.clone(),
+            said_zone: known.said_time_zone.clone(),
             last: None,
         });
         let folded = fold(&device.observation, &incoming.report, now);
@@ -263,6 +268,13 @@ pub async fn write(deps: &Deps, group: &[&Said]) -> Result<Vec<Outcome>, Error> 
                 kept.clone_from(said);
             }
         }
+        // What the device says anew: an operator's word holds until it says another.
+        if incoming.report.time_zone != device.said_zone {
+            if incoming.report.time_zone.is_some() {
+                device.zone.clone_from(&incoming.report.time_zone);
+            }
+            device.said_zone.clone_from(&incoming.report.time_zone);
+        }
         if folded.changed {
             news.push(
                 NewEvent::new(EventType::StateChanged, "device")
@@ -278,13 +290,16 @@ pub async fn write(deps: &Deps, group: &[&Said]) -> Result<Vec<Outcome>, Error> 
             continue;
         };
         let same = before.get(&device).is_some_and(|known| {
-            known.agent_version == after.agent && known.os_version == after.os
+            known.agent_version == after.agent
+                && known.os_version == after.os
+                && known.time_zone == after.zone
         });
         if !same {
             versions.push(Versions {
                 device,
                 agent: after.agent,
                 os: after.os,
+                time_zone: after.zone,
             });
         }
         taken.push(Taken {

@@ -1,5 +1,9 @@
 //! Devices, fleets and tags.
 
+mod delete;
+
+pub use delete::delete;
+
 use crate::db::{Session, Statement, placeholders};
 use crate::error::{Result, parse};
 use chrono::{DateTime, Utc};

@@ -161,6 +161,8 @@ pub struct NewDevice {
     pub os_version: Option<String>,
     /// Where known.
     pub agent_version: Option<String>,
+    /// Its IANA time zone, where known.
+    pub time_zone: Option<String>,
     /// Passed through.
     pub application_id: Option<i64>,
     /// Its place among all devices, drawn from the uuid.
@@ -265,7 +267,8 @@ pub async fn register(
         .sql(
             "INSERT INTO devices (uuid, name, device_type, fleet_id, key_hash, \
              provisioning_key_id, mac_address, os_version, agent_version, application_id, \
-             shuffle, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+             shuffle, created_at, time_zone) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
              ON CONFLICT DO NOTHING RETURNING id",
         )
         .bind(device.uuid.0)
@@ -280,6 +283,7 @@ pub async fn register(
         .bind(device.application_id)
         .bind(device.shuffle)
         .bind(now)
+        .bind(device.time_zone.clone())
         .optional()
         .await?;
     let Some((id,)) = made else {

@@ -23,6 +23,10 @@ pub struct Before {
     pub agent_version: Option<String>,
     /// The operating system.
     pub os_version: Option<String>,
+    /// Its time zone, as it said or as an operator set it.
+    pub time_zone: Option<String>,
+    /// The time zone in its last report.
+    pub said_time_zone: Option<String>,
     /// What is made of its reports so far.
     pub observation: Observation,
 }
@@ -50,36 +54,40 @@ pub async fn lock(
             Kind::Postgres => "FOR NO KEY UPDATE",
             Kind::Sqlite => "",
         };
-        let rows: Vec<(Uuid, Option<String>, Option<String>)> = bind_all(
+        let rows: Vec<(Uuid, Option<String>, Option<String>, Option<String>)> = bind_all(
             session.built(format!(
-                "SELECT uuid, agent_version, os_version FROM devices WHERE uuid IN {list} \
+                "SELECT uuid, agent_version, os_version, time_zone FROM devices WHERE uuid IN {list} \
                  ORDER BY uuid {lock}"
             )),
             chunk,
         )
         .all()
         .await?;
-        known.extend(rows.into_iter().map(|(device, agent_version, os_version)| {
-            (
-                DeviceId(device),
-                Before {
-                    agent_version,
-                    os_version,
-                    observation: Observation::default(),
-                },
-            )
-        }));
-        let rows: Vec<(Uuid, Json<Observation>)> = bind_all(
+        known.extend(
+            rows.into_iter()
+                .map(|(device, agent_version, os_version, time_zone)| {
+                    let before = Before {
+                        agent_version,
+                        os_version,
+                        time_zone,
+                        said_time_zone: None,
+                        observation: Observation::default(),
+                    };
+                    (DeviceId(device), before)
+                }),
+        );
+        let rows: Vec<(Uuid, Json<Observation>, Option<String>)> = bind_all(
             session.built(format!(
-                "SELECT device_uuid, observation FROM device_current_state \
+                "SELECT device_uuid, observation, report ->> 'time_zone' FROM device_current_state \
                  WHERE device_uuid IN {list}"
             )),
             chunk,
         )
         .all()
         .await?;
-        for (device, observation) in rows {
+        for (device, observation, time_zone) in rows {
             if let Some(before) = known.get_mut(&DeviceId(device)) {
+                before.said_time_zone = time_zone;
                 before.observation = observation.0;
             }
         }
@@ -136,6 +144,8 @@ pub struct Versions {
     pub agent: Option<String>,
     /// The operating system's.
     pub os: Option<String>,
+    /// Its IANA time zone.
+    pub time_zone: Option<String>,
 }
 
 /// Stores these, at most one for each device, each locked before.
@@ -146,16 +156,17 @@ pub async fn set_versions(session: &mut Session, versions: &[Versions]) -> Resul
     let kind = session.kind();
     for chunk in versions.chunks(CHUNK) {
         let mut statement = session.built(format!(
-            "UPDATE devices SET agent_version = v.agent, os_version = v.os \
-             FROM (SELECT column1 AS device, column2 AS agent, column3 AS os \
+            "UPDATE devices SET agent_version = v.agent, os_version = v.os, time_zone = v.zone \
+             FROM (SELECT column1 AS device, column2 AS agent, column3 AS os, column4 AS zone \
              FROM (VALUES {}) AS given) AS v WHERE devices.uuid = v.device",
-            placeholders(kind, 1, chunk.len(), 3)
+            placeholders(kind, 1, chunk.len(), 4)
         ));
         for one in chunk {
             statement = statement
                 .bind(one.device.0)
                 .bind(one.agent.clone())
-                .bind(one.os.clone());
+                .bind(one.os.clone())
+                .bind(one.time_zone.clone());
         }
         statement.execute().await?;
     }

@@ -9,7 +9,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 use windlass_types::api::Trigger;
 use windlass_types::event::{EventType, NewEvent};
-use windlass_types::ids::{CorrelationId, RolloutId, TriggerId};
+use windlass_types::ids::{CorrelationId, PlanId, RolloutId, TriggerId};
 use windlass_types::image::{ImageReference, Repository};
 use windlass_types::policy::{Filters, OnUnresolved, RolloutRule};
 
@@ -28,6 +28,10 @@ pub struct NewTrigger {
     pub filters: Filters,
     /// What to do while the digest is unknown.
     pub on_unresolved: OnUnresolved,
+    /// Who has a device that two rollouts of the image want: the higher one.
+    pub priority: i32,
+    /// The plan that it is to ship exactly.
+    pub plan: Option<PlanId>,
     /// Who asks.
     pub actor: String,
     /// Why.
@@ -44,8 +48,8 @@ pub async fn create(session: &mut Session, trigger: &NewTrigger) -> Result<()> {
     session
         .sql(
             "INSERT INTO image_triggers (id, repository, tag, digest, rule, filters, \
-             on_unresolved, actor, reason, correlation_id, created_at, next_resolve_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+             on_unresolved, actor, reason, correlation_id, created_at, next_resolve_at, priority, \
+             plan_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         )
         .bind(trigger.id.0)
         .bind(trigger.image.repository().to_string())
@@ -59,12 +63,17 @@ pub async fn create(session: &mut Session, trigger: &NewTrigger) -> Result<()> {
         .bind(trigger.correlation.0)
         .bind(now)
         .bind(digest.is_none().then_some(now))
+        .bind(i64::from(trigger.priority))
+        .bind(trigger.plan.map(|id| id.0))
         .execute()
         .await?;
     let given = NewEvent::new(EventType::CommandGiven, trigger.actor.clone())
         .subject(&trigger.image)
         .correlation(Some(trigger.correlation))
-        .data(json!({"command": "trigger", "trigger_id": trigger.id, "reason": trigger.reason}));
+        .data(
+            json!({"command": "trigger", "trigger_id": trigger.id, "reason": trigger.reason,
+                     "plan_id": trigger.plan}),
+        );
     events::append(session, given).await?;
     Ok(())
 }

@@ -53,6 +53,7 @@ fn new_device(uuid: Uuid) -> NewDevice {
         key_hash: uuid.as_bytes().to_vec(),
         mac_address: None,
         os_version: None,
+        time_zone: None,
         agent_version: None,
         application_id: None,
         shuffle: 1,
@@ -330,6 +331,7 @@ async fn reports_and_versions_are_stored_in_one_statement_each() {
                 device,
                 agent: agent.map(str::to_owned),
                 os: None,
+                time_zone: None,
             };
             reports::set_versions(
                 &mut tx,
@@ -489,6 +491,7 @@ async fn what_polls_and_reports_ask_is_found_by_an_index() {
         device: all[0],
         agent: None,
         os: None,
+        time_zone: None,
     }];
     reports::set_versions(&mut tx, &versions).await.unwrap();
     let seen = [(all[0], tx.now())];

@@ -31,6 +31,9 @@ pub struct Report {
     /// The operating system.
     #[serde(default, deserialize_with = "lenient")]
     pub os_version: Option<String>,
+    /// The device's IANA time zone.
+    #[serde(default, deserialize_with = "lenient")]
+    pub time_zone: Option<String>,
     /// The device's address in its own network.
     #[serde(default, deserialize_with = "lenient")]
     pub local_ip: Option<String>,

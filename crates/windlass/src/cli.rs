@@ -1,10 +1,12 @@
 //! The shape of the command line.
 
 use crate::exit::Failure;
+use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
 use windlass_client::Client;
+use windlass_types::api::FreezeState;
 use windlass_types::event::{Cursor, EventType};
 use windlass_types::ids::FleetId;
 use windlass_types::image::Digest;
@@ -91,6 +93,25 @@ pub(crate) enum Command {
     Trigger(Trigger),
     /// What happened.
     Events(Events),
+    /// Plans that a dry run showed: show, ship.
+    Plans {
+        #[command(subcommand)]
+        command: Plans,
+    },
+    /// Times in which nothing is admitted: list, add, lift.
+    Freezes {
+        #[command(subcommand)]
+        command: Option<Freezes>,
+    },
+    /// Stop all rollouts: nobody more is admitted anywhere until `go`.
+    Stop(Why),
+    /// Let rollouts go on after `stop`.
+    Go(Why),
+    /// Devices set aside for a time: list, lift.
+    Penalties {
+        #[command(subcommand)]
+        command: Option<Penalties>,
+    },
     /// Digests that ship no more.
     Quarantine {
         #[command(subcommand)]
@@ -183,22 +204,38 @@ pub(crate) enum Rollouts {
     Pause(OnRollout),
     /// Go on.
     Resume(OnRollout),
-    /// Let a waiting one begin.
-    Approve(OnRollout),
-    /// End it; devices keep what they have.
-    Cancel(OnRollout),
-    /// Put every device of it back on its last good image.
-    RollbackAll(OnRollout),
-    /// Put one device of it back on its last good image.
-    Rollback {
+    /// Let a waiting one, or a batch of it, begin.
+    Approve {
         /// The rollout.
         id: String,
-        /// The device.
-        device: String,
+        /// The batch, from 1; the one that waits where not given.
+        #[arg(long)]
+        batch: Option<i64>,
         /// Why; it lands in the audit trail.
         #[arg(long)]
         reason: String,
     },
+    /// End it; devices keep what they have.
+    Cancel(OnRollout),
+    /// Start its next batch without the rest of the delay.
+    NextBatch(OnRollout),
+    /// Admit the devices again that failed, were inconclusive or were put back.
+    Retry {
+        /// The rollout.
+        id: String,
+        /// Only this device: uuid or name.
+        #[arg(long)]
+        device: Option<String>,
+        /// Why; it lands in the audit trail.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Let it go on in spite of freezes and the stop.
+    OverrideFreeze(OnRollout),
+    /// Put every device of it back on its last good image.
+    RollbackAll(OnRollout),
+    /// Put a device, a batch or all of it back on the last good image of each device.
+    Rollback(Rollback),
 }
 
 #[derive(Debug, Args)]
@@ -208,6 +245,102 @@ pub(crate) struct OnRollout {
     /// Why; it lands in the audit trail.
     #[arg(long)]
     pub(crate) reason: String,
+    /// Only if the rollout still has this version (`version` in `--json`), else exit code 4.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) if_version: Option<i64>,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub(crate) struct Rollback {
+    /// The rollout.
+    pub(crate) id: String,
+    /// The device: uuid or name.
+    #[arg(group = "what")]
+    pub(crate) device: Option<String>,
+    /// The same.
+    #[arg(long = "device", value_name = "DEVICE", group = "what")]
+    pub(crate) of_device: Option<String>,
+    /// A batch, from 1.
+    #[arg(long, group = "what")]
+    pub(crate) batch: Option<i64>,
+    /// Every device.
+    #[arg(long, group = "what")]
+    pub(crate) all: bool,
+    /// Why; it lands in the audit trail.
+    #[arg(long)]
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// Why; it lands in the audit trail.
+    #[arg(long)]
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Plans {
+    /// Show one.
+    Show {
+        /// Its id, as the dry run gave it.
+        id: uuid::Uuid,
+    },
+    /// Ship exactly what it shows, or say what changed since.
+    Apply {
+        /// Its id, as the dry run gave it.
+        id: uuid::Uuid,
+        /// Why; it lands in the audit trail.
+        #[arg(long)]
+        reason: String,
+        /// Follow the rollout, as `rollouts watch` does.
+        #[arg(long)]
+        watch: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Freezes {
+    /// List them, the one made last first.
+    List {
+        /// Only those that stand so: in_force, to_come or past.
+        #[arg(long)]
+        state: Option<FreezeState>,
+    },
+    /// Plan a time in which nothing is admitted.
+    Add {
+        /// When it begins, such as 2026-12-20T00:00:00Z; now where not given.
+        #[arg(long)]
+        from: Option<DateTime<Utc>>,
+        /// When it ends; without it, when it is lifted.
+        #[arg(long)]
+        until: Option<DateTime<Utc>>,
+        /// Why; it lands in the audit trail.
+        #[arg(long)]
+        reason: String,
+    },
+    /// End one, or take one back that is to come.
+    Lift {
+        /// Its id.
+        id: uuid::Uuid,
+        /// Why; it lands in the audit trail.
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Penalties {
+    /// List devices that are set aside, with why and until when.
+    List,
+    /// Let a device take part again.
+    Lift {
+        /// The device: uuid or name.
+        device: String,
+        /// Why; it lands in the audit trail.
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -228,6 +361,14 @@ pub(crate) enum Devices {
     Show {
         /// The device: uuid or name.
         device: String,
+    },
+    /// Delete one: its key stops working at once.
+    Delete {
+        /// The device: uuid or name.
+        device: String,
+        /// Why; it lands in the audit trail.
+        #[arg(long)]
+        reason: String,
     },
     /// Explain why it runs what it runs, or does not move.
     Why {
@@ -257,6 +398,27 @@ pub(crate) enum Policies {
         /// The policy: name or id.
         policy: String,
     },
+    /// Let one take part.
+    Enable(OnPolicy),
+    /// Keep one from taking part; its rollouts go on.
+    Disable(OnPolicy),
+    /// Say what a push of an image would do.
+    Test {
+        /// `repository:tag`, with its digest or without.
+        image: String,
+        /// By this policy alone: name or id.
+        #[arg(long)]
+        policy: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OnPolicy {
+    /// The policy: name or id.
+    pub(crate) policy: String,
+    /// Why; it lands in the audit trail.
+    #[arg(long)]
+    pub(crate) reason: String,
 }
 
 #[derive(Debug, Args)]
@@ -272,9 +434,19 @@ pub(crate) struct Trigger {
     /// Only this device; may be given several times.
     #[arg(long)]
     pub(crate) device: Vec<String>,
-    /// How it goes to its devices: auto or staged.
+    /// How it goes to its devices.
     #[arg(long)]
     pub(crate) strategy: Option<Strategy>,
+    /// Everything about how it runs, as in a policy, from a TOML or JSON file; instead of the single
+    /// options.
+    #[arg(long, conflicts_with_all = ["strategy", "batches", "delay", "allow_downgrade"])]
+    pub(crate) rule: Option<PathBuf>,
+    /// Who has a device that two rollouts of the same image want: the higher one.
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) priority: Option<i32>,
+    /// Let devices get a version below the one in their target.
+    #[arg(long)]
+    pub(crate) allow_downgrade: bool,
     /// Cumulative sizes of the batches: `10%,50%,100%`, or counts such as `1,5,100%`.
     #[arg(long, value_delimiter = ',', value_parser = crate::trigger::batch)]
     pub(crate) batches: Option<Vec<windlass_types::policy::BatchSize>>,
@@ -284,7 +456,7 @@ pub(crate) struct Trigger {
     /// Why; it lands in the audit trail.
     #[arg(long, default_value = "triggered from the command line")]
     pub(crate) reason: String,
-    /// Only say what would be done.
+    /// Only say what would be done, and keep the plan for `plans apply`.
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Follow the rollout, as `rollouts watch` does.
@@ -320,6 +492,9 @@ pub(crate) enum Quarantine {
     Lift {
         /// The digest.
         digest: Digest,
+        /// Only for the devices with this tag, `key=value`, where it is in quarantine for them.
+        #[arg(long, value_parser = crate::trigger::pair)]
+        tag: Option<(String, String)>,
         /// Why; it lands in the audit trail.
         #[arg(long)]
         reason: String,

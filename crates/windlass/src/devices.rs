@@ -38,6 +38,14 @@ pub(crate) async fn run(
             let uuid = lookup::device(client, &device).await?;
             show(client, uuid, out).await
         }
+        Devices::Delete { device, reason } => {
+            let device = lookup::device(client, &device).await?;
+            client.delete_device(device, &reason).await?;
+            if out.is_json() {
+                return out.json(&json!({"uuid": device, "action": "deleted"}));
+            }
+            out.line(format!("{device} deleted"))
+        }
         Devices::Why { device } => {
             let uuid = lookup::device(client, &device).await?;
             let why = client.why(uuid).await?;

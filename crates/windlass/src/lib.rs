@@ -13,9 +13,12 @@ mod demo;
 mod devices;
 mod events;
 mod exit;
+mod freezes;
 mod keys;
 mod lookup;
 mod output;
+mod penalties;
+mod plans;
 mod policies;
 mod progress;
 mod quarantine;
@@ -91,6 +94,11 @@ async fn operate(command: Command, server: &cli::Server, out: &mut Out) -> Resul
         Command::Why { what } => why::run(&client, &what, out).await,
         Command::Trigger(given) => trigger::run(&client, given, out).await,
         Command::Events(given) => events::run(&client, given, out).await,
+        Command::Plans { command } => plans::run(&client, command, out).await,
+        Command::Freezes { command } => freezes::run(&client, command, out).await,
+        Command::Stop(why) => freezes::stop(&client, &why.reason, out).await,
+        Command::Go(why) => freezes::go(&client, &why.reason, out).await,
+        Command::Penalties { command } => penalties::run(&client, command, out).await,
         Command::Quarantine { command } => quarantine::run(&client, command, out).await,
         Command::Keys { command } => keys::run(&client, command, out).await,
         Command::Up(_)

@@ -1,13 +1,15 @@
 //! `windlass policies`.
 
-use crate::cli::Policies;
+use crate::cli::{OnPolicy, Policies};
 use crate::exit::Failure;
 use crate::lookup;
 use crate::output::{Out, Table};
+use crate::plans;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::Path;
 use windlass_client::Client;
+use windlass_types::api::PolicyTest;
 use windlass_types::policy::{Policy, PolicySpec, TagRule};
 
 pub(crate) async fn run(
@@ -49,7 +51,72 @@ pub(crate) async fn run(
             }
             out.line(format!("{} deleted", policy.spec.name))
         }
+        Policies::Enable(on) => switch(client, on, true, out).await,
+        Policies::Disable(on) => switch(client, on, false, out).await,
+        Policies::Test { image, policy } => {
+            let id = match policy {
+                Some(policy) => Some(lookup::policy(client, &policy).await?.id),
+                None => None,
+            };
+            let test = client.test_policies(id, &image).await?;
+            if out.is_json() {
+                return out.json(&test);
+            }
+            tested(&test, out)
+        }
     }
+}
+
+async fn switch(
+    client: &Client,
+    on: OnPolicy,
+    enabled: bool,
+    out: &mut Out,
+) -> Result<(), Failure> {
+    let id = lookup::policy(client, &on.policy).await?.id;
+    let policy = client.enable_policy(id, enabled, &on.reason).await?;
+    if out.is_json() {
+        return out.json(&policy);
+    }
+    let now = if enabled { "takes" } else { "does not take" };
+    out.line(format!("{} {now} part", policy.spec.name))
+}
+
+fn tested(test: &PolicyTest, out: &mut Out) -> Result<(), Failure> {
+    out.line(&test.outcome)?;
+    let mut table = Table::new(&["policy", "priority", "devices", "batches", "why"]);
+    for policy in &test.policies {
+        let skipped: i64 = policy.skipped.values().sum();
+        let batches: Vec<String> = policy
+            .batches
+            .iter()
+            .map(|batch| batch.devices.to_string())
+            .collect();
+        table.row([
+            policy.name.clone(),
+            policy.priority.to_string(),
+            (policy.total_devices - skipped).to_string(),
+            batches.join("+"),
+            policy
+                .mismatch
+                .clone()
+                .or_else(|| policy.waiting_for.clone())
+                .unwrap_or_default(),
+        ]);
+    }
+    out.table(&table, "no policies")?;
+    for policy in &test.policies {
+        for (reason, devices) in &policy.skipped {
+            out.line(format!("{}: {devices} skipped: {reason}", policy.name))?;
+        }
+        for conflict in &policy.conflicts {
+            out.line(format!("{}: {}", policy.name, plans::conflict(conflict)))?;
+        }
+    }
+    for freeze in &test.freezes {
+        out.line(format!("frozen: {}", freeze.reason))?;
+    }
+    Ok(())
 }
 
 fn table(rows: &[Policy]) -> Table {

@@ -25,12 +25,17 @@ pub(crate) async fn run(
                 return out.json(&rows);
             }
             let now = Utc::now();
-            let mut table = Table::new(&["digest", "repository", "rollout", "since", "why"]);
+            let mut table =
+                Table::new(&["digest", "repository", "devices", "rollout", "since", "why"]);
             for row in &rows {
                 // Whole, so that it can be given to `lift`.
                 table.row([
                     row.digest.to_string(),
                     row.repository.clone(),
+                    match (&row.tag_key, &row.tag_value) {
+                        (Some(key), Some(value)) => format!("{key}={value}"),
+                        _ => "all".to_owned(),
+                    },
                     row.rollout_id
                         .map_or_else(|| "-".to_owned(), |id| short_tail(id.0)),
                     relative(row.created_at, now),
@@ -39,12 +44,24 @@ pub(crate) async fn run(
             }
             out.table(&table, "nothing is in quarantine")
         }
-        Quarantine::Lift { digest, reason } => {
-            client.lift_quarantine(&digest, &reason).await?;
+        Quarantine::Lift {
+            digest,
+            tag,
+            reason,
+        } => {
+            let class = tag
+                .as_ref()
+                .map(|(key, value)| (key.as_str(), value.as_str()));
+            client.lift_quarantine_of(&digest, class, &reason).await?;
             if out.is_json() {
                 return out.json(&json!({"digest": digest, "action": "lifted"}));
             }
-            out.line(format!("{digest} can be shipped again"))
+            match class {
+                Some((key, value)) => out.line(format!(
+                    "{digest} can be shipped again to devices with {key}={value}"
+                )),
+                None => out.line(format!("{digest} can be shipped again")),
+            }
         }
     }
 }

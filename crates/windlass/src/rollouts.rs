@@ -1,6 +1,6 @@
 //! `windlass rollouts`.
 
-use crate::cli::{OnRollout, Rollouts};
+use crate::cli::{OnRollout, Rollback, Rollouts};
 use crate::exit::{Exit, Failure};
 use crate::lookup;
 use crate::output::{Out, Table};
@@ -12,7 +12,9 @@ use std::time::Duration;
 use windlass_client::{Client, RolloutCommand, RolloutQuery};
 use windlass_types::api::CommandResult;
 use windlass_types::ids::RolloutId;
-use windlass_types::rollout::{CommandOutcome, DeviceStatus, RolloutDevice, RolloutView};
+use windlass_types::rollout::{
+    CommandOutcome, DeviceStatus, FailureRates, RolloutDevice, RolloutView,
+};
 
 /// Devices shown below a rollout at most; `--devices` shows all of one kind.
 const SHOWN: usize = 20;
@@ -62,16 +64,48 @@ pub(crate) async fn run(
         }
         Rollouts::Pause(on) => order(client, on, RolloutCommand::Pause, out).await,
         Rollouts::Resume(on) => order(client, on, RolloutCommand::Resume, out).await,
-        Rollouts::Approve(on) => order(client, on, RolloutCommand::Approve, out).await,
-        Rollouts::Cancel(on) => order(client, on, RolloutCommand::Cancel, out).await,
-        Rollouts::RollbackAll(on) => order(client, on, RolloutCommand::RollbackAll, out).await,
-        Rollouts::Rollback { id, device, reason } => {
+        Rollouts::Approve { id, batch, reason } => {
             let id = lookup::rollout(client, &id).await?;
-            let device = lookup::device(client, &device).await?;
-            let result = client.rollback_device(id, device, &reason).await?;
+            settled(&client.approve(id, batch, &reason).await?, out)
+        }
+        Rollouts::NextBatch(on) => order(client, on, RolloutCommand::NextBatch, out).await,
+        Rollouts::OverrideFreeze(on) => {
+            order(client, on, RolloutCommand::OverrideFreeze, out).await
+        }
+        Rollouts::Retry { id, device, reason } => {
+            let id = lookup::rollout(client, &id).await?;
+            let result = match device {
+                Some(device) => {
+                    let device = lookup::device(client, &device).await?;
+                    client.retry_device(id, device, &reason).await?
+                }
+                None => client.command(id, RolloutCommand::Retry, &reason).await?,
+            };
             settled(&result, out)
         }
+        Rollouts::Cancel(on) => order(client, on, RolloutCommand::Cancel, out).await,
+        Rollouts::RollbackAll(on) => order(client, on, RolloutCommand::RollbackAll, out).await,
+        Rollouts::Rollback(given) => rollback(client, given, out).await,
     }
+}
+
+/// Puts a device, a batch or all back: the command line says exactly one of them.
+async fn rollback(client: &Client, given: Rollback, out: &mut Out) -> Result<(), Failure> {
+    let id = lookup::rollout(client, &given.id).await?;
+    let reason = given.reason.as_str();
+    let result = match (given.device.or(given.of_device), given.batch) {
+        (Some(device), _) => {
+            let device = lookup::device(client, &device).await?;
+            client.rollback_device(id, device, reason).await?
+        }
+        (None, Some(batch)) => client.rollback_batch(id, batch, reason).await?,
+        (None, None) => {
+            client
+                .command(id, RolloutCommand::RollbackAll, reason)
+                .await?
+        }
+    };
+    settled(&result, out)
 }
 
 async fn order(
@@ -81,7 +115,10 @@ async fn order(
     out: &mut Out,
 ) -> Result<(), Failure> {
     let id = lookup::rollout(client, &on.id).await?;
-    let result = client.command(id, kind, &on.reason).await?;
+    let result = match on.if_version {
+        Some(version) => client.command_on(id, version, kind, &on.reason).await?,
+        None => client.command(id, kind, &on.reason).await?,
+    };
     settled(&result, out)
 }
 
@@ -168,6 +205,28 @@ async fn show(
     if let Some(waiting) = &view.waiting_for {
         out.line(format!("waits for {waiting}"))?;
     }
+    for freeze in &view.freezes {
+        out.line(format!(
+            "frozen    {} ({})",
+            freeze.reason, freeze.created_by
+        ))?;
+    }
+    if let Some(why) = &rollout.freeze_override {
+        out.line(format!("override  of freezes: {why}"))?;
+    }
+    for approval in &view.approvals {
+        out.line(format!(
+            "approved  batch {} by {}: {}",
+            approval.batch, approval.actor, approval.reason
+        ))?;
+    }
+    for check in &view.checks {
+        out.line(format!(
+            "check     {} of batch {}: {}",
+            check.name, check.batch, check.status
+        ))?;
+    }
+    failures(&view.failures, out)?;
     let mut batches = Table::new(&["batch", "devices", "state"]);
     for batch in &view.batches {
         batches.row([
@@ -184,6 +243,7 @@ async fn show(
         DeviceStatus::RollbackFailed,
         DeviceStatus::RollingBack,
         DeviceStatus::RolledBack,
+        DeviceStatus::Inconclusive,
         DeviceStatus::Unreachable,
     ] {
         let missing = SHOWN - notable.len();
@@ -194,6 +254,35 @@ async fn show(
     if !notable.is_empty() {
         out.line("")?;
         out.table(&device_table(&notable), "")?;
+    }
+    Ok(())
+}
+
+/// What its failures come to, where there are any.
+fn failures(rates: &FailureRates, out: &mut Out) -> Result<(), Failure> {
+    let percent =
+        |rate: Option<f64>| rate.map_or_else(String::new, |r| format!(" ({:.1} %)", r * 100.0));
+    if rates.failed > 0 {
+        out.line(format!(
+            "failed    {} of {} attempted{}",
+            rates.failed,
+            rates.attempted,
+            percent(rates.failure_rate)
+        ))?;
+    }
+    if rates.environment_failed > 0 {
+        out.line(format!(
+            "failed    {}{} for reasons that are not the image's",
+            rates.environment_failed,
+            percent(rates.environment_failure_rate)
+        ))?;
+    }
+    if rates.went_silent > 0 {
+        out.line(format!(
+            "silent    {}{} since they took up the image",
+            rates.went_silent,
+            percent(rates.silent_rate)
+        ))?;
     }
     Ok(())
 }

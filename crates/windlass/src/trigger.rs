@@ -3,14 +3,16 @@
 use crate::cli::Trigger;
 use crate::exit::{Exit, Failure};
 use crate::lookup;
-use crate::output::{Out, Table};
+use crate::output::Out;
+use crate::plans;
 use crate::times::{short_image, short_tail};
 use crate::watch::{Until, watch};
+use std::path::Path;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use windlass_client::{Client, TriggerAnswer};
-use windlass_types::api::{TriggerDecision, TriggerPlan, TriggerRequest};
-use windlass_types::policy::{BatchSize, Filters};
+use windlass_types::api::{Trigger as Told, TriggerDecision, TriggerRequest};
+use windlass_types::policy::{BatchSize, Filters, RolloutRule};
 
 /// How long the planner is waited for; a registry that must be asked first may take longer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -42,7 +44,11 @@ pub(crate) async fn run(client: &Client, given: Trigger, out: &mut Out) -> Resul
     for device in &given.device {
         uuids.insert(lookup::device(client, device).await?);
     }
+    let rule = given.rule.as_deref().map(rule).transpose()?;
     let request = TriggerRequest {
+        rule,
+        priority: given.priority,
+        allow_downgrade: given.allow_downgrade.then_some(true),
         strategy: given.strategy,
         batches: given.batches,
         batch_delay_seconds: given.delay,
@@ -54,24 +60,47 @@ pub(crate) async fn run(client: &Client, given: Trigger, out: &mut Out) -> Resul
         dry_run: given.dry_run,
         ..TriggerRequest::new(given.image, given.reason)
     };
-    let mut trigger = match client.trigger(&request).await? {
+    let trigger = match client.trigger(&request).await? {
         TriggerAnswer::Plan(plan) if out.is_json() => return out.json(&plan),
-        TriggerAnswer::Plan(plan) => return planned(&plan, out),
+        TriggerAnswer::Plan(plan) => return plans::show(&plan, out),
         TriggerAnswer::Trigger(trigger) => trigger,
     };
+    followed(client, trigger, given.watch, out).await
+}
+
+/// A rule from a TOML or JSON file.
+fn rule(path: &Path) -> Result<RolloutRule, Failure> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format!("{name} cannot be read: {error}")))?;
+    let read = if text.trim_start().starts_with('{') {
+        serde_json::from_str(&text).map_err(|error| error.to_string())
+    } else {
+        toml::from_str(&text).map_err(|error| error.to_string())
+    };
+    read.map_err(|error| Failure::usage(format!("{name}: {error}")))
+}
+
+/// Waits for what becomes of a trigger and says it; with `watch` the rollout is followed.
+pub(crate) async fn followed(
+    client: &Client,
+    mut trigger: Box<Told>,
+    watched: bool,
+    out: &mut Out,
+) -> Result<(), Failure> {
     let started = Instant::now();
     while trigger.decision.is_none() && started.elapsed() < PATIENCE {
         sleep(Duration::from_millis(200)).await;
         *trigger = client.trigger_status(trigger.id).await?;
     }
-    if out.is_json() && !given.watch {
+    if out.is_json() && !watched {
         out.json(&trigger)?;
     }
     let detail = trigger.detail.clone().unwrap_or_default();
     match (trigger.decision, &trigger.rollout) {
         (Some(TriggerDecision::Rollout), Some(view)) => {
             let id = view.rollout.id;
-            if given.watch {
+            if watched {
                 let until = Until {
                     through_pauses: false,
                     timeout: None,
@@ -107,30 +136,6 @@ pub(crate) async fn run(client: &Client, given: Trigger, out: &mut Out) -> Resul
             "nothing has come of it yet; {detail}"
         ))),
     }
-}
-
-fn planned(plan: &TriggerPlan, out: &mut Out) -> Result<(), Failure> {
-    out.line(format!(
-        "{} would go to {} devices",
-        short_image(&plan.image),
-        plan.total_devices
-    ))?;
-    if let Some(waiting) = &plan.waiting_for {
-        out.line(format!("before that: {waiting}"))?;
-    }
-    let mut batches = Table::new(&["batch", "devices", "waits for"]);
-    for batch in &plan.batches {
-        batches.row([
-            batch.batch.to_string(),
-            batch.devices.to_string(),
-            batch.waiting_for.clone(),
-        ]);
-    }
-    out.table(&batches, "no batches")?;
-    for (reason, devices) in &plan.skipped {
-        out.line(format!("{devices} skipped: {reason}"))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -346,6 +346,8 @@ pub(crate) async fn trigger_with(
             ..RolloutRule::default()
         },
         filters,
+        priority: i32::MAX,
+        plan: None,
         on_unresolved,
         actor: "operator:ann".to_owned(),
         reason: "a hot fix".to_owned(),

@@ -17,6 +17,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use windlass_core::batches::shuffle_of;
 use windlass_core::target::state_id;
+use windlass_core::windows::is_zone;
 use windlass_service::Problem;
 use windlass_service::keys::{KeyHash, equal};
 use windlass_store::devices::Credentials;
@@ -121,6 +122,10 @@ fn read_device(app: &App, bytes: &[u8]) -> Result<NewDevice, Problem> {
         mac_address: fields.optional_text("macAddress", NAME),
         os_version: fields.optional_text("osVersion", NAME),
         agent_version: fields.optional_text("agentVersion", NAME),
+        // Agents send what they find on the device: one that is none counts as absent.
+        time_zone: fields
+            .optional_text("timeZone", NAME)
+            .filter(|zone| is_zone(zone)),
         application_id: fields.optional_number("applicationId"),
         shuffle: shuffle_of(uuid),
     };
@@ -177,7 +182,7 @@ async fn create(
                 }));
             events::append(&mut session, event).await?;
             app.deps.commit(session).await?;
-            app.cache.add(&Credentials {
+            app.cache.register(&Credentials {
                 device: device.uuid,
                 key_hash: device.key_hash.clone(),
                 version: 1,

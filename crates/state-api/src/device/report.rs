@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, patch, web};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use windlass_core::windows::is_zone;
 use windlass_service::Problem;
 use windlass_types::ids::DeviceId;
 use windlass_types::report::{Report, ReportedApp, ReportedService};
@@ -75,6 +76,7 @@ const PLAIN: &[&str] = &[
     "reportedAt",
     "agent_version",
     "os_version",
+    "time_zone",
 ];
 /// Characters of a version at most; they are shown in listings.
 const LONGEST: usize = 200;
@@ -92,6 +94,8 @@ pub fn judged(fields: &Map<String, Value>) -> Report {
     for text in [&mut report.agent_version, &mut report.os_version] {
         *text = text.take().map(|text| text.chars().take(LONGEST).collect());
     }
+    // One that is none counts as absent.
+    report.time_zone = report.time_zone.filter(|zone| is_zone(zone));
     report.apps = fields.get("apps").and_then(Value::as_object).map(|apps| {
         apps.iter()
             .map(|(id, app)| (id.clone(), judged_app(app)))

@@ -1,19 +1,20 @@
 //! Devices and fleets.
 
 use super::body::Body;
-use super::page::{limit, page, wrong};
+use super::page::{limit, page, reason_of, wrong};
 use crate::app::App;
 use crate::auth::By;
-use actix_web::{get, patch, web};
+use actix_web::{HttpResponse, delete, get, patch, web};
 use chrono::TimeDelta;
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
 use utoipa::IntoParams;
+use windlass_core::windows::is_zone;
 use windlass_service::Problem;
 use windlass_store::devices::{self, DeviceFilter};
 use windlass_store::{Session, events, views};
-use windlass_types::api::{DevicePatch, Fleet};
+use windlass_types::api::{DevicePatch, Fleet, Reason};
 use windlass_types::device::{Device, DeviceCurrentState};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::{DeviceId, FleetId};
@@ -29,7 +30,11 @@ const YEAR: u32 = 31_536_000;
 pub(super) async fn read(session: &mut Session, uuid: DeviceId) -> Result<Device, Problem> {
     devices::get(session, uuid)
         .await?
-        .ok_or_else(|| Problem::NotFound(format!("there is no device {uuid}")))
+        .ok_or_else(|| unknown(uuid))
+}
+
+fn unknown(uuid: DeviceId) -> Problem {
+    Problem::NotFound(format!("there is no device {uuid}"))
 }
 
 /// A page of devices.
@@ -103,7 +108,7 @@ pub(super) async fn get(
     Ok(web::Json(read(&mut session, *uuid).await?))
 }
 
-/// Changes a device's name, fleet, tags or switch. What is not given stays.
+/// Changes a device's name, fleet, tags, switch or time zone. What is not given stays.
 #[utoipa::path(tag = "devices", request_body = DevicePatch, params(("uuid" = uuid::Uuid, Path, description = "The device")), responses(
     (status = 200, description = "The device as it is now", body = Device),
     (status = 404, description = "There is no such device"),
@@ -126,12 +131,33 @@ pub(super) async fn change(
             .device(*uuid)
             .data(
                 json!({"name": after.name, "fleet": after.fleet, "tags": after.tags,
-                         "enabled": after.enabled}),
+                         "enabled": after.enabled, "time_zone": after.time_zone}),
             );
         events::append(&mut session, changed).await?;
         app.deps.commit(session).await?;
     }
     Ok(web::Json(after))
+}
+
+/// Deletes a device: its key stops working at once, and rollouts go on without it.
+#[utoipa::path(tag = "devices", request_body = Reason, params(("uuid" = uuid::Uuid, Path, description = "The device")), responses(
+    (status = 204, description = "It is gone"),
+    (status = 404, description = "There is no such device"),
+))]
+#[delete("/api/v1/devices/{uuid}")]
+pub(super) async fn delete(
+    By(operator, (uuid, Body(why))): By<(web::Path<DeviceId>, Body<Reason>)>,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let reason = reason_of(&why.reason)?;
+    let mut session = app.deps.store.begin().await?;
+    if !devices::delete(&mut session, *uuid, &operator.actor(), &reason).await? {
+        return Err(unknown(*uuid));
+    }
+    app.deps.commit(session).await?;
+    // Here at once; other replicas learn of it from the log.
+    app.cache.remove(*uuid);
+    Ok(HttpResponse::NoContent().finish())
 }
 
 fn check(patch: &DevicePatch) -> Result<(), Problem> {
@@ -142,6 +168,14 @@ fn check(patch: &DevicePatch) -> Result<(), Problem> {
         errors.push(FieldError::new(
             "name",
             "must have 1 to 255 characters, not only spaces",
+        ));
+    }
+    if let Some(Some(zone)) = &patch.time_zone
+        && !is_zone(zone)
+    {
+        errors.push(FieldError::new(
+            "time_zone",
+            format!("{zone:?} is no IANA time zone; expected one such as Europe/Berlin, or null"),
         ));
     }
     if let Some(tags) = &patch.tags {

@@ -1,23 +1,37 @@
-//! What a rollout by hand would do.
+//! What a rollout would do, before there is one.
 
-use windlass_core::batches;
+use std::collections::BTreeMap;
+use windlass_core::batches::{self, Layout};
 use windlass_service::Problem;
 use windlass_store::rollouts::{self, Preview, Rival, Scope, Wanted};
-use windlass_store::{Session, quarantine};
-use windlass_types::api::{PlannedBatch, PlannedDevice, TriggerPlan};
+use windlass_store::{Session, freezes, quarantine};
+use windlass_types::api::{Conflict, PlannedBatch, PlannedDevice, TriggerPlan};
 use windlass_types::image::ImageReference;
-use windlass_types::policy::{Filters, RolloutRule, TagRule};
+use windlass_types::policy::{ApprovalBefore, Filters, RolloutRule, Strategy, TagRule};
 
 /// Devices shown of a plan at most.
-const SHOWN: i64 = 1000;
+pub(super) const SHOWN: i64 = 1000;
+
+/// A rollout by hand as it would be.
+pub(super) struct Draft {
+    /// Its devices.
+    pub(super) scope: Scope,
+    /// Their batches.
+    pub(super) layout: Layout,
+    /// What is shown of it.
+    pub(super) plan: TriggerPlan,
+    /// Whether it can be shipped exactly so: something would be shipped, and it is known what.
+    pub(super) ships: bool,
+}
 
 /// The plan of a trigger. Where the digest is given, the rollout that is made has these very batches.
-pub(super) async fn plan(
+pub(super) async fn draft(
     session: &mut Session,
     image: &ImageReference,
     rule: &RolloutRule,
-    filters: Filters,
-) -> Result<TriggerPlan, Problem> {
+    filters: &Filters,
+    priority: i32,
+) -> Result<Draft, Problem> {
     let tag_rule = TagRule::default();
     // The planner's own seed for a rollout by hand.
     let canonical = ImageReference::of(image.repository(), image.tag(), image.digest());
@@ -26,90 +40,200 @@ pub(super) async fn plan(
         tag: image.tag(),
         digest: image.digest(),
         tag_rule: &tag_rule,
-        filters: &filters,
+        filters,
         without: &[],
         rule,
-        priority: i32::MAX,
+        priority,
         policy: None,
         seed: batches::seed_of(&canonical.to_string()),
     };
     let scope = Scope::of(session, &wanted).await?;
     let preview = rollouts::preview(session, &scope, SHOWN).await?;
-    let quarantined = match image.digest() {
-        Some(digest) => quarantine::contains(session, digest).await?,
-        None => false,
-    };
-    let mut plan = describe(image, rule, &preview, quarantined);
-    let rivals = rollouts::conflicts(session, &scope, &wanted).await?;
-    plan.conflicts = rivals.iter().map(Rival::describe).collect();
-    Ok(plan)
-}
-
-fn describe(
-    image: &ImageReference,
-    rule: &RolloutRule,
-    preview: &Preview,
-    quarantined: bool,
-) -> TriggerPlan {
-    let dealt = batches::layout(&preview.groups, rule);
-    let nobody = dealt.as_ref().err().map(ToString::to_string);
-    let layout = dealt.unwrap_or_default();
-    let batches = (1_i64..)
-        .zip(layout.sizes())
-        .map(|(batch, devices)| PlannedBatch {
-            batch,
-            devices: *devices,
-            starts_at: None,
-            ends_at: None,
-            waiting_for: if batch == 1 {
-                "nothing: it starts when the rollout is made".to_owned()
-            } else {
-                format!(
-                    "batch {} to be done without exceeding the failure limits, and {} s more",
-                    batch - 1,
-                    rule.batch_delay_seconds
-                )
-            },
-        })
-        .collect();
-    let waiting_for = if quarantined {
-        Some("nothing would be shipped: the digest is in quarantine".to_owned())
-    } else if preview.eligible == 0 {
-        Some("nothing would be shipped: no device in scope can take the image".to_owned())
-    } else if let Some(nobody) = nobody {
-        Some(format!("nothing would be shipped: {nobody}"))
-    } else if image.digest().is_none() {
-        Some("the registry, to tell the tag's digest".to_owned())
-    } else {
-        None
-    };
+    let seen = seen(session, &scope, &wanted, &preview).await?;
+    let ships = seen.nothing.is_none() && image.digest().is_some();
     let shown = preview
         .devices
         .iter()
         .map(|device| PlannedDevice {
             device_uuid: device.device,
-            batch: layout.batch_of(device.value.as_deref(), device.place),
+            batch: seen.layout.batch_of(device.value.as_deref(), device.place),
             skip: device.skip,
         })
         .collect::<Vec<_>>();
-    TriggerPlan {
+    let waiting_for = match seen.nothing {
+        None if image.digest().is_none() => {
+            Some("the registry, to tell the tag's digest".to_owned())
+        }
+        nothing => nothing,
+    };
+    let plan = TriggerPlan {
+        dry_run: true,
         plan_id: None,
         expires_at: None,
-        ends_at: None,
-        windows: rule.maintenance_windows.clone(),
-        freezes: Vec::new(),
-        conflicts: Vec::new(),
-        dry_run: true,
         image: image.to_string(),
         waiting_for,
         total_devices: preview.total(),
-        batches,
-        skipped: preview
-            .skipped
-            .iter()
-            .map(|(reason, devices)| (reason.to_string(), *devices))
-            .collect(),
+        batches: seen.batches,
+        skipped: counts(&preview),
         devices_truncated: i64::try_from(shown.len()).unwrap_or(i64::MAX) < preview.total(),
         devices: shown,
+        ends_at: None,
+        windows: rule.maintenance_windows.clone(),
+        freezes: freezes::open(session).await?,
+        conflicts: seen.conflicts,
+    };
+    Ok(Draft {
+        scope,
+        layout: seen.layout,
+        plan,
+        ships,
+    })
+}
+
+/// What is seen of a rollout before there is one.
+pub(super) struct Seen {
+    /// Which device is in which batch.
+    pub(super) layout: Layout,
+    /// The batches, first to last.
+    pub(super) batches: Vec<PlannedBatch>,
+    /// Rollouts of the same image over some of the same devices.
+    pub(super) conflicts: Vec<Conflict>,
+    /// Why nothing would be shipped at all.
+    pub(super) nothing: Option<String>,
+}
+
+/// What the batches of a scope would be and wait for, and who else wants its devices.
+pub(super) async fn seen(
+    session: &mut Session,
+    scope: &Scope,
+    wanted: &Wanted<'_>,
+    preview: &Preview,
+) -> Result<Seen, Problem> {
+    let dealt = batches::layout(&preview.groups, wanted.rule);
+    let nobody = dealt.as_ref().err().map(ToString::to_string);
+    let layout = dealt.unwrap_or_default();
+    let quarantined = match wanted.digest {
+        Some(digest) => quarantine::contains(session, digest).await?,
+        None => false,
+    };
+    let nothing = if quarantined {
+        Some("the digest is in quarantine".to_owned())
+    } else if preview.eligible == 0 {
+        Some("no device in scope can take the image".to_owned())
+    } else {
+        nobody
+    };
+    let rivals = rollouts::conflicts(session, scope, wanted).await?;
+    Ok(Seen {
+        batches: planned(&layout, wanted.rule),
+        layout,
+        conflicts: rivals.iter().map(Rival::describe).collect(),
+        nothing: nothing.map(|why| format!("nothing would be shipped: {why}")),
+    })
+}
+
+/// How many devices would be skipped, by reason.
+pub(super) fn counts(preview: &Preview) -> BTreeMap<String, i64> {
+    preview
+        .skipped
+        .iter()
+        .map(|(reason, devices)| (reason.to_string(), *devices))
+        .collect()
+}
+
+fn planned(layout: &Layout, rule: &RolloutRule) -> Vec<PlannedBatch> {
+    (1_i64..)
+        .zip(layout.sizes())
+        .map(|(batch, devices)| PlannedBatch {
+            batch,
+            devices: *devices,
+            waiting_for: waits(batch, *devices, rule),
+            starts_at: None,
+            ends_at: None,
+        })
+        .collect()
+}
+
+/// What a batch would wait for, in the order of its gates.
+fn waits(batch: i64, devices: i64, rule: &RolloutRule) -> String {
+    let mut waits = Vec::new();
+    if batch > 1 {
+        let before = batch - 1;
+        waits.push(format!(
+            "batch {before} to be done without exceeding the failure limits"
+        ));
+        match (rule.strategy, &rule.ab, rule.batch_delay_seconds) {
+            (Strategy::Ab, Some(ab), _) if batch == 2 => {
+                waits.push(format!("{} s more for the comparison", ab.hold_seconds));
+            }
+            (_, _, 0) => {}
+            (_, _, delay) => waits.push(format!("{delay} s more")),
+        }
+        if rule
+            .health_of(before)
+            .checks
+            .iter()
+            .any(|check| check.is_gate())
+        {
+            waits.push(format!("the checks of batch {before}"));
+        }
+    }
+    let approval = match rule.approval_before() {
+        None => false,
+        Some(ApprovalBefore::Rollout) => batch == 1,
+        Some(ApprovalBefore::EachBatch) => true,
+    };
+    if approval {
+        let two = rule.approval.two_people_above;
+        let people = if two.is_some_and(|above| devices > i64::from(above)) {
+            "two people"
+        } else {
+            "a person"
+        };
+        waits.push(format!("{people} to approve"));
+    }
+    if let (1, Some(starts_at)) = (batch, rule.starts_at) {
+        waits.push(format!("{starts_at}"));
+    }
+    if !rule.maintenance_windows.is_empty() {
+        waits.push("a maintenance window".to_owned());
+    }
+    match waits.as_slice() {
+        [] => "nothing: it starts when the rollout is made".to_owned(),
+        several => several.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use windlass_types::policy::{ApprovalRule, MaintenanceWindow};
+
+    #[test]
+    fn what_a_batch_waits_for_is_said_in_the_order_of_its_gates() {
+        let staged = RolloutRule::default();
+        let nothing = "nothing: it starts when the rollout is made";
+        assert_eq!(waits(1, 10, &staged), nothing);
+        let after = "batch 1 to be done without exceeding the failure limits, 1800 s more";
+        assert_eq!(waits(2, 10, &staged), after);
+        let careful = RolloutRule {
+            approval: ApprovalRule {
+                before: Some(ApprovalBefore::EachBatch),
+                two_people_above: Some(10),
+            },
+            batch_delay_seconds: 0,
+            maintenance_windows: vec![MaintenanceWindow {
+                time_zone: None,
+                days: Vec::new(),
+                start: "02:00".to_owned(),
+                end: "04:00".to_owned(),
+            }],
+            ..staged
+        };
+        let first = "a person to approve, a maintenance window";
+        assert_eq!(waits(1, 10, &careful), first);
+        let second = "batch 1 to be done without exceeding the failure limits, two people to \
+                      approve, a maintenance window";
+        assert_eq!(waits(2, 11, &careful), second);
     }
 }
