@@ -14,6 +14,7 @@ pub mod image_match;
 pub mod limits;
 pub mod matching;
 pub mod observe;
+pub mod penalty;
 pub mod plan;
 pub mod policy_check;
 pub mod probes;

@@ -261,7 +261,8 @@ pub fn judge(facts: &Facts<'_>, rule: &RolloutRule, now: DateTime<Utc>) -> Outco
     if now >= silent_at {
         return Outcome::Wait {
             check_at: now + silence,
-            deadline_at: now + seconds(rule.failure.rollback_timeout_seconds),
+            // Looked at again only then; back before, it still has all of its time.
+            deadline_at: now + silence + seconds(rule.failure.rollback_timeout_seconds),
             silent: true,
         };
     }

@@ -1,22 +1,30 @@
-//! Failure budgets: a rollout beyond its own is paused, and its digest goes into quarantine.
+//! Failure budgets: a rollout beyond one is paused, its digest goes into quarantine where the image is
+//! to blame, and its rule's action follows; a class of devices beyond its own is left out.
 
 use crate::NAME;
+use crate::back::{self, Asked};
 use crate::each::Trouble;
-use serde_json::json;
+use serde_json::{Value, json};
 use windlass_core::budget::{Exceeded, exceeded};
 use windlass_service::Deps;
 use windlass_service::work::Next;
-use windlass_store::{Result, Session, events, quarantine, rollbacks, rollouts};
+use windlass_store::quarantine::{self, Class};
+use windlass_store::rollbacks::{self, Which};
+use windlass_store::{Result, Session, events, rollouts};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::RolloutId;
-use windlass_types::image::ImageReference;
+use windlass_types::image::{Digest, ImageReference};
+use windlass_types::policy::FailureAction;
 use windlass_types::rollout::{Rollout, RolloutStatus};
 
 /// Failures kept as evidence beside a quarantine: enough to see what they have in common.
 const SAMPLE: i64 = 5;
 
-/// Pauses each running rollout that is beyond its budget, and puts the digest of each that is into
-/// quarantine, whether it still runs or was stopped, overtaken or completed before.
+/// Why devices are put back that a budget is used up for.
+const BEYOND: &str = "beyond_budget";
+
+/// Pauses each running rollout that is beyond a budget, and puts the digest of each whose image is to
+/// blame into quarantine, whether it still runs or was stopped, overtaken or completed before.
 ///
 /// # Errors
 /// Whatever the store says; rollouts paused before stay paused.
@@ -30,21 +38,41 @@ pub async fn run(deps: &Deps, _group: i64) -> Result<Next> {
             over.push(id);
         }
     }
+    let late = rollbacks::rollouts_with_late_failures(&mut read).await?;
     drop(read);
     for id in over {
         trouble.note(id, stop(deps, id).await);
     }
+    for id in late {
+        trouble.note(id, order_late(deps, id).await);
+    }
     trouble.end(Next::Idle)
+}
+
+/// Devices that fail once their rollout is paused go the way of those that failed before.
+async fn order_late(deps: &Deps, id: RolloutId) -> Result<()> {
+    let mut tx = deps.store.begin().await?;
+    let Some(rollout) = rollouts::lock(&mut tx, id).await? else {
+        return Ok(());
+    };
+    if rollout.status != RolloutStatus::Paused {
+        return Ok(());
+    }
+    rollbacks::order(&mut tx, id, Which::Failed, None, BEYOND).await?;
+    deps.commit(tx).await
 }
 
 async fn is_over(session: &mut Session, id: RolloutId) -> Result<bool> {
     Ok(match rollouts::get(session, id).await? {
-        Some(rollout) => judge(session, &rollout).await?.is_some(),
+        Some(rollout) => judge(session, &rollout).await?.is_some_and(|found| {
+            // Of one that no longer runs only its image is judged.
+            found.blames_image() || rollout.status == RolloutStatus::InProgress
+        }),
         None => false,
     })
 }
 
-/// Whether a rollout is beyond its budget.
+/// Whether a rollout is beyond a budget.
 async fn judge(session: &mut Session, rollout: &Rollout) -> Result<Option<Exceeded>> {
     let failures = rollouts::failure_count(session, rollout).await?;
     let ended = rollbacks::batch_ended(session, rollout.id, rollout.current_batch).await?;
@@ -61,75 +89,174 @@ async fn stop(deps: &Deps, id: RolloutId) -> Result<()> {
     let Some(mut rollout) = rollouts::lock(&mut tx, id).await? else {
         return Ok(());
     };
-    // Again, under the lock: it may have been resumed or paused meanwhile.
-    let Some(found) = judge(&mut tx, &rollout).await? else {
-        return tx.rollback().await;
-    };
-    let running = rollout.status == RolloutStatus::InProgress;
-    if running {
-        rollout.status = RolloutStatus::Paused;
-        rollout.status_reason = Some(found.reason);
-        rollout.status_detail = Some(found.detail.clone());
-        if !rollouts::save(&mut tx, &rollout).await? {
-            return tx.rollback().await;
-        }
-    }
-    let image = ImageReference::of(
-        &rollout.repository,
-        rollout.tag.as_deref(),
-        rollout.digest.as_ref(),
-    );
-    let event = |kind| {
-        NewEvent::new(kind, NAME)
-            .rollout(rollout.id, rollout.correlation_id)
-            .subject(&image)
-            .data(json!({
-                "image": image,
-                "reason": found.reason,
-                "detail": found.detail,
-                "batch": rollout.current_batch,
-            }))
-            .stands(&rollout)
-    };
     let mut told = Vec::new();
-    if running {
-        told.push(event(EventType::RolloutPaused));
-    }
-    // A bare tag that was shipped may have turned out to name a digest since.
-    if let Some(digest) = &rollouts::shipped_digest(&mut tx, id).await? {
-        let failures = rollbacks::failed_sample(&mut tx, id, SAMPLE).await?;
-        let evidence = json!({
-            "rollout_id": id,
-            "image": image,
-            "reason": found.reason,
-            "detail": found.detail,
-            "latest_failures": failures,
-        });
-        let new = quarantine::add(
-            &mut tx,
-            digest,
-            &rollout.repository,
-            Some(id),
-            &found.detail,
-            evidence,
-        )
-        .await?;
-        if new {
-            told.push(event(EventType::Quarantined));
+    // Under the lock: it may have been resumed or paused meanwhile. A class that is held apart is no
+    // longer counted, so the others are judged without it.
+    while let Some(found) = judge(&mut tx, &rollout).await? {
+        let Some(done) = carry_out(&mut tx, &mut rollout, &found).await? else {
+            return tx.rollback().await;
+        };
+        if !done {
+            break;
+        }
+        let again = found.class.is_some();
+        told.push(found);
+        if !again {
+            break;
         }
     }
     if told.is_empty() {
         return tx.rollback().await;
     }
-    events::append_all(&mut tx, told).await?;
     deps.commit(tx).await?;
-    tracing::warn!(
-        rollout.id = %id,
-        image = %image,
-        reason = %found.reason,
-        detail = found.detail,
-        paused = running,
-        "a rollout went beyond its failure budget"
-    );
+    for found in told {
+        tracing::warn!(
+            rollout.id = %id,
+            image = %image_of(&rollout),
+            reason = %found.reason,
+            detail = found.detail,
+            class = found.class,
+            status = %rollout.status,
+            "a rollout went beyond its failure budget"
+        );
+    }
     Ok(())
+}
+
+/// Does what follows. Returns whether anything did; none where the rollout was changed meanwhile.
+async fn carry_out(
+    tx: &mut Session,
+    rollout: &mut Rollout,
+    found: &Exceeded,
+) -> Result<Option<bool>> {
+    let was = rollout.status;
+    let running = was == RolloutStatus::InProgress;
+    let mut done = false;
+    if found.blames_image()
+        && let Some(digest) = rollouts::shipped_digest(tx, rollout.id).await?
+    {
+        done = condemn(tx, rollout, found, &digest).await?;
+    }
+    if let Some(class) = class_of(rollout, found) {
+        if done && (running || was == RolloutStatus::Paused) {
+            take_class_back(tx, rollout, &class).await?;
+        }
+        return Ok(Some(done));
+    }
+    // Operators who paused it before still want what the rule says done.
+    let acts = running || (was == RolloutStatus::Paused && done);
+    if acts && !act(tx, rollout, found, running).await? {
+        return Ok(None);
+    }
+    Ok(Some(done || acts))
+}
+
+fn class_of(rollout: &Rollout, found: &Exceeded) -> Option<Class> {
+    Some(Class {
+        key: rollout.rule.failure.quarantine_by.clone()?,
+        value: found.class.clone()?,
+    })
+}
+
+/// What the rollout's rule wants done beside the pause. Failures of the environment only pause it.
+fn action(rollout: &Rollout, found: &Exceeded) -> FailureAction {
+    use windlass_types::rollout::StatusReason;
+    if found.reason == StatusReason::EnvironmentFailures {
+        FailureAction::Pause
+    } else {
+        rollout.rule.failure.action
+    }
+}
+
+/// Pauses the rollout, if it runs, and puts back whom its rule wants put back. False where it was
+/// changed meanwhile.
+async fn act(
+    tx: &mut Session,
+    rollout: &mut Rollout,
+    found: &Exceeded,
+    running: bool,
+) -> Result<bool> {
+    let asked = Asked {
+        actor: NAME,
+        reason: found.reason,
+        detail: &found.detail,
+    };
+    let action = action(rollout, found);
+    let which = match action {
+        FailureAction::RollbackAll => return back::whole(tx, rollout, &asked).await,
+        FailureAction::Pause => None,
+        FailureAction::RollbackFailed => Some(Which::Failed),
+        FailureAction::RollbackBatch => Some(Which::Batch(rollout.current_batch)),
+    };
+    let devices = match which {
+        Some(which) => rollbacks::order(tx, rollout.id, which, None, BEYOND).await?,
+        None => 0,
+    };
+    if !running {
+        return Ok(true);
+    }
+    let data = json!({"image": image_of(rollout), "action": action, "devices": devices});
+    back::pause(tx, rollout, &asked, data).await
+}
+
+/// The same for the devices of a class, which are no longer in it; the rollout goes on.
+async fn take_class_back(tx: &mut Session, rollout: &Rollout, class: &Class) -> Result<()> {
+    let which = match rollout.rule.failure.action {
+        FailureAction::Pause => return Ok(()),
+        FailureAction::RollbackFailed => Which::Failed,
+        FailureAction::RollbackBatch => Which::Batch(rollout.current_batch),
+        FailureAction::RollbackAll => Which::All,
+    };
+    rollbacks::order(tx, rollout.id, which, Some(class), BEYOND).await?;
+    Ok(())
+}
+
+/// Puts the digest into quarantine, with the evidence. False where it is there already.
+async fn condemn(
+    tx: &mut Session,
+    rollout: &Rollout,
+    found: &Exceeded,
+    digest: &Digest,
+) -> Result<bool> {
+    let class = class_of(rollout, found);
+    let failures = rollbacks::failed_sample(tx, rollout.id, class.as_ref(), SAMPLE).await?;
+    let image = image_of(rollout);
+    let about = json!({
+        "rollout_id": rollout.id,
+        "image": image,
+        "digest": digest,
+        "tag_key": class.as_ref().map(|class| &class.key),
+        "tag_value": class.as_ref().map(|class| &class.value),
+        "reason": found.reason,
+        "detail": found.detail,
+        "batch": rollout.current_batch,
+    });
+    let mut evidence = about.clone();
+    if let Value::Object(evidence) = &mut evidence {
+        evidence.insert("latest_failures".to_owned(), Value::Array(failures));
+    }
+    let (repository, id) = (&rollout.repository, rollout.id);
+    let detail = &found.detail;
+    let new = match &class {
+        Some(class) => {
+            quarantine::add_for_class(tx, digest, class, repository, id, detail, evidence).await?
+        }
+        None => quarantine::add(tx, digest, repository, Some(id), detail, evidence).await?,
+    };
+    if new {
+        let event = NewEvent::new(EventType::Quarantined, NAME)
+            .rollout(rollout.id, rollout.correlation_id)
+            .subject(&image)
+            .data(about);
+        events::append(tx, event).await?;
+    }
+    Ok(new)
+}
+
+fn image_of(rollout: &Rollout) -> ImageReference {
+    ImageReference::of(
+        &rollout.repository,
+        rollout.tag.as_deref(),
+        rollout.digest.as_ref(),
+    )
 }

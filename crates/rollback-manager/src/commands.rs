@@ -1,18 +1,17 @@
 //! Operators' orders to put a device or a whole rollout back.
 
 use crate::NAME;
+use crate::back::{self, Asked};
 use crate::each::Trouble;
+use crate::outcome::Ends;
 use crate::put_back::{Done, Why, put_back_group};
-use serde_json::json;
 use windlass_service::Deps;
 use windlass_service::work::Next;
-use windlass_store::rollbacks::{self, Scope};
-use windlass_store::{Result, Session, commands as orders, events, rollouts};
-use windlass_types::event::{EventType, NewEvent};
+use windlass_store::rollbacks::{self, Presence, Scope};
+use windlass_store::{Result, Session, commands as orders, rollouts};
 use windlass_types::ids::{DeviceId, RolloutId};
 use windlass_types::rollout::{
-    Command, CommandKind, CommandOutcome, DeviceStatus, Rollout, RolloutStatus, SkipReason,
-    StatusReason,
+    Command, CommandKind, CommandOutcome, DeviceStatus, Rollout, RolloutStatus, StatusReason,
 };
 
 /// Carries out what is ordered, one rollout a transaction.
@@ -35,9 +34,16 @@ async fn of_rollout(deps: &Deps, id: RolloutId) -> Result<()> {
     let Some(mut rollout) = rollouts::lock(&mut tx, id).await? else {
         return Ok(());
     };
+    let mut ends = Ends::default();
     // Read under the lock: another replica may have been here.
     for command in orders::pending(&mut tx, id).await? {
         let (outcome, detail) = match (command.kind, command.device_uuid) {
+            (CommandKind::RollbackBatch, _) => {
+                let Some(outcome) = one_batch(&mut tx, &mut rollout, &command).await? else {
+                    return tx.rollback().await;
+                };
+                outcome
+            }
             (CommandKind::RollbackAll, _) => {
                 let Some(outcome) = take_back(&mut tx, &mut rollout, &command).await? else {
                     return tx.rollback().await;
@@ -46,7 +52,7 @@ async fn of_rollout(deps: &Deps, id: RolloutId) -> Result<()> {
             }
             (CommandKind::RollbackDevice, Some(device)) => {
                 // Overtaken: it is tried again.
-                let Some(outcome) = one_device(&mut tx, &rollout, device).await? else {
+                let Some(outcome) = one_device(&mut tx, &rollout, device, &mut ends).await? else {
                     continue;
                 };
                 outcome
@@ -60,48 +66,72 @@ async fn of_rollout(deps: &Deps, id: RolloutId) -> Result<()> {
                 | CommandKind::NextBatch
                 | CommandKind::Retry
                 | CommandKind::OverrideFreeze
-                | CommandKind::RollbackBatch
                 | CommandKind::RollbackDevice,
                 _,
             ) => continue,
         };
         orders::settle(&mut tx, command.id, outcome, detail, NAME).await?;
     }
-    deps.commit(tx).await
+    deps.commit(tx).await?;
+    ends.tell();
+    Ok(())
 }
 
 type Outcome = (CommandOutcome, Option<&'static str>);
 
-/// Begins to take a rollout back, wherever it stands: also one that was completed, for faults that
-/// show late. None where the rollout was changed meanwhile.
+const fn asked(command: &Command) -> Asked<'_> {
+    Asked {
+        actor: command.actor.as_str(),
+        reason: StatusReason::Operator,
+        detail: command.reason.as_str(),
+    }
+}
+
+const fn is_taken_back(rollout: &Rollout) -> bool {
+    matches!(
+        rollout.status,
+        RolloutStatus::RollingBack | RolloutStatus::RolledBack
+    )
+}
+
+/// Takes the whole rollout back. None where it was changed meanwhile.
 async fn take_back(
     tx: &mut Session,
     rollout: &mut Rollout,
     command: &Command,
 ) -> Result<Option<Outcome>> {
-    if matches!(
-        rollout.status,
-        RolloutStatus::RollingBack | RolloutStatus::RolledBack
-    ) {
+    if is_taken_back(rollout) {
         return Ok(Some((CommandOutcome::NoChange, None)));
     }
-    let was = rollout.status;
-    rollout.status = RolloutStatus::RollingBack;
-    rollout.status_reason = Some(StatusReason::Operator);
-    rollout.status_detail = Some(command.reason.clone());
-    rollout.next_batch_at = None;
-    rollout.finished_at = None;
-    if !rollouts::save(tx, rollout).await? {
-        return Ok(None);
+    let begun = back::whole(tx, rollout, &asked(command)).await?;
+    Ok(begun.then_some((CommandOutcome::Applied, None)))
+}
+
+/// Takes one batch back. None where the rollout was changed meanwhile.
+async fn one_batch(
+    tx: &mut Session,
+    rollout: &mut Rollout,
+    command: &Command,
+) -> Result<Option<Outcome>> {
+    let batch = command.batch.unwrap_or(rollout.current_batch);
+    if is_taken_back(rollout) {
+        return Ok(Some((CommandOutcome::NoChange, None)));
     }
-    rollout.version += 1;
-    rollouts::skip_pending(tx, rollout.id, SkipReason::RolloutEnded).await?;
-    let event = NewEvent::new(EventType::RollbackStarted, command.actor.clone())
-        .rollout(rollout.id, rollout.correlation_id)
-        .data(json!({"was": was, "reason": command.reason}))
-        .stands(rollout);
-    events::append(tx, event).await?;
-    Ok(Some((CommandOutcome::Applied, None)))
+    if batch < 1 || batch > rollout.batch_count {
+        return Ok(Some((
+            CommandOutcome::Refused,
+            Some("the rollout has no such batch"),
+        )));
+    }
+    Ok(back::batch(tx, rollout, batch, &asked(command))
+        .await?
+        .map(|devices| match devices {
+            0 => (
+                CommandOutcome::NoChange,
+                Some("no device of the batch has this rollout's image"),
+            ),
+            _ => (CommandOutcome::Applied, None),
+        }))
 }
 
 /// Puts one device back. None where something else changed its target meanwhile.
@@ -109,9 +139,11 @@ async fn one_device(
     tx: &mut Session,
     rollout: &Rollout,
     device: DeviceId,
+    ends: &mut Ends,
 ) -> Result<Option<Outcome>> {
-    let rows = rollbacks::candidates(tx, rollout.id, Scope::Device(device), 1).await?;
-    if rows.is_empty() {
+    let scope = Scope::Device(device);
+    let found = rollbacks::candidates(tx, rollout.id, scope, Presence::Any, 1).await?;
+    if found.is_empty() {
         return Ok(Some(
             match rollbacks::status_of(tx, rollout.id, device).await? {
                 Some(DeviceStatus::RollingBack | DeviceStatus::RolledBack) => {
@@ -128,10 +160,14 @@ async fn one_device(
             },
         ));
     }
-    let done = put_back_group(tx, rollout, rows, Why::Operator).await?;
+    let done = put_back_group(tx, rollout, found, Why::Operator, ends).await?;
     Ok(Some(match done {
         Done { settled: 0, .. } => return Ok(None),
         Done { put_back: 1, .. } => (CommandOutcome::Applied, None),
+        Done { unreadable: 1, .. } => (
+            CommandOutcome::Refused,
+            Some("what is stored of the device cannot be read"),
+        ),
         Done { stuck: 1, .. } => (
             CommandOutcome::Refused,
             Some("nothing that the device could go back to is known to be good"),

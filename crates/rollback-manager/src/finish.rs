@@ -5,7 +5,7 @@ use crate::each::Trouble;
 use serde_json::json;
 use windlass_service::Deps;
 use windlass_service::work::Next;
-use windlass_store::rollbacks::{self, Scope};
+use windlass_store::rollbacks::{self, Presence, Scope};
 use windlass_store::{Result, events, rollouts};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::RolloutId;
@@ -40,7 +40,7 @@ async fn end(deps: &Deps, id: RolloutId) -> Result<()> {
     };
     let open = rollout.status != RolloutStatus::RollingBack
         || rollbacks::still_rolling_back(&mut tx, id).await?
-        || !rollbacks::candidates(&mut tx, id, Scope::All, 1)
+        || !rollbacks::candidates(&mut tx, id, Scope::All, Presence::Any, 1)
             .await?
             .is_empty();
     if open {

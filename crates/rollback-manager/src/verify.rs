@@ -1,6 +1,7 @@
 //! Whether devices on their way back got there, by their reports.
 
 use crate::NAME;
+use crate::outcome::{Ends, TIMED_OUT, UNREADABLE};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use windlass_core::rollback::{Facts, Move, Outcome, judge};
@@ -8,14 +9,13 @@ use windlass_core::verdict::Wanted;
 use windlass_service::Deps;
 use windlass_service::work::Next;
 use windlass_store::verdicts::{self, InFlight, LastGood, Shipment, Written};
-use windlass_store::{Result, Session, events, targets};
+use windlass_store::{Result, Session, events, rollbacks, targets};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::StateId;
 use windlass_types::rollout::{DeviceStatus, SkipReason};
 use windlass_types::target::TargetState;
 
 const ON_THE_WAY: &[DeviceStatus] = &[DeviceStatus::RollingBack];
-const TIMED_OUT: &str = "rollback_timeout";
 /// Why a device is still on its way: it is silent.
 const SILENT: &str = "unreachable";
 
@@ -38,8 +38,9 @@ pub async fn reports(deps: &Deps, group: i64) -> Result<Next> {
         return Ok(Next::Again);
     }
     let rows = verdicts::of_devices(&mut tx, &changed.devices, ON_THE_WAY).await?;
-    look(&mut tx, rows).await?;
+    let ends = look(&mut tx, rows).await?;
     deps.commit(tx).await?;
+    ends.tell();
     Ok(if changed.more {
         Next::Again
     } else {
@@ -55,9 +56,37 @@ pub async fn due(deps: &Deps, group: i64) -> Result<Next> {
     let mut tx = deps.store.begin().await?;
     let rows = verdicts::due(&mut tx, ON_THE_WAY, group).await?;
     let full = i64::try_from(rows.len()).unwrap_or(i64::MAX) >= group;
-    look(&mut tx, rows).await?;
+    let ends = look(&mut tx, rows).await?;
+    let_deleted_go(&mut tx).await?;
     deps.commit(tx).await?;
+    ends.tell();
     Ok(if full { Next::Again } else { Next::Idle })
+}
+
+/// Devices that were deleted on their way back have nobody who could say that they are back.
+async fn let_deleted_go(tx: &mut Session) -> Result<()> {
+    let left = rollbacks::let_deleted_go(tx).await?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    let rollouts = left.iter().map(|one| one.rollout).collect();
+    let shipments = verdicts::shipments(tx, &rollouts).await?;
+    let told = left
+        .iter()
+        .filter_map(|one| Some((one, shipments.get(&one.rollout)?)))
+        .map(|(one, shipment)| {
+            NewEvent::new(EventType::DeviceSkipped, NAME)
+                .rollout(one.rollout, shipment.correlation_id)
+                .device(one.device)
+                .subject(&shipment.image())
+                .data(json!({
+                    "status": DeviceStatus::Skipped,
+                    "reason": SkipReason::Deleted,
+                }))
+        })
+        .collect();
+    events::append_all(tx, told).await?;
+    Ok(())
 }
 
 /// What is to be written of one device.
@@ -65,9 +94,11 @@ struct Looked {
     row: Written,
     event: Option<NewEvent>,
     good: Vec<LastGood>,
+    /// Why its way back failed, where it did.
+    failed: Option<&'static str>,
 }
 
-async fn look(tx: &mut Session, rows: Vec<InFlight>) -> Result<()> {
+async fn look(tx: &mut Session, rows: Vec<InFlight>) -> Result<Ends> {
     let now = tx.now();
     let shipments = verdicts::shipments(tx, &rows.iter().map(|row| row.rollout).collect()).await?;
     let ids: BTreeSet<StateId> = rows.iter().map(|row| row.state).collect();
@@ -80,10 +111,11 @@ async fn look(tx: &mut Session, rows: Vec<InFlight>) -> Result<()> {
             continue;
         };
         let moves = way_back(row.evidence.as_ref());
-        let wanted = states
-            .get(&row.state)
-            .map(|state| still_wanted(state, &moves))
-            .unwrap_or_default();
+        let Some(state) = states.get(&row.state) else {
+            looked.push(given_up(row, shipment, &moves, UNREADABLE));
+            continue;
+        };
+        let wanted = still_wanted(state, &moves);
         if wanted.is_empty() {
             looked.push(left_alone(row, shipment));
             continue;
@@ -103,15 +135,21 @@ async fn look(tx: &mut Session, rows: Vec<InFlight>) -> Result<()> {
     let written: Vec<Written> = looked.iter().map(|one| one.row.clone()).collect();
     let done = verdicts::write(tx, &written).await?;
     let (mut told, mut good) = (Vec::new(), Vec::new());
+    let mut ends = Ends::default();
     for one in looked {
         if done.contains(&(one.row.rollout, one.row.device)) {
+            match one.failed {
+                Some(reason) => ends.failed(one.row.rollout, one.row.device, reason),
+                None if one.row.status == DeviceStatus::RolledBack => ends.rolled_back(),
+                None => {}
+            }
             told.extend(one.event);
             good.extend(one.good);
         }
     }
     verdicts::no_longer_good(tx, &good).await?;
     events::append_all(tx, told).await?;
-    Ok(())
+    Ok(ends)
 }
 
 /// The services that were put back, as they were written down then.
@@ -156,31 +194,42 @@ fn written(row: &InFlight, status: DeviceStatus, reason: Option<&str>) -> Writte
     }
 }
 
-fn left_alone(row: &InFlight, shipment: &Shipment) -> Looked {
-    let event = NewEvent::new(EventType::DeviceSkipped, NAME)
+fn event(row: &InFlight, shipment: &Shipment, kind: EventType, data: Value) -> NewEvent {
+    NewEvent::new(kind, NAME)
         .rollout(row.rollout, shipment.correlation_id)
         .device(row.device)
         .subject(&shipment.image())
-        .data(json!({"status": DeviceStatus::Skipped, "reason": SkipReason::TargetChanged}));
+        .data(data)
+}
+
+fn left_alone(row: &InFlight, shipment: &Shipment) -> Looked {
+    let (status, reason) = (DeviceStatus::Skipped, SkipReason::TargetChanged);
+    let data = json!({"status": status, "reason": reason});
     Looked {
-        row: written(
-            row,
-            DeviceStatus::Skipped,
-            Some(SkipReason::TargetChanged.as_str()),
-        ),
-        event: Some(event),
+        row: written(row, status, Some(reason.as_str())),
+        event: Some(event(row, shipment, EventType::DeviceSkipped, data)),
         good: Vec::new(),
+        failed: None,
+    }
+}
+
+fn given_up(row: &InFlight, shipment: &Shipment, moves: &[Move], reason: &'static str) -> Looked {
+    let status = DeviceStatus::RollbackFailed;
+    let data = json!({
+        "status": status,
+        "reason": reason,
+        "services": moves,
+        "rollback_version": row.rollback_version,
+    });
+    Looked {
+        row: written(row, status, Some(reason)),
+        event: Some(event(row, shipment, EventType::DeviceRollbackFailed, data)),
+        good: Vec::new(),
+        failed: Some(reason),
     }
 }
 
 fn decided(row: &InFlight, shipment: &Shipment, moves: &[Move], outcome: &Outcome) -> Looked {
-    let event = |kind, data: Value| {
-        NewEvent::new(kind, NAME)
-            .rollout(row.rollout, shipment.correlation_id)
-            .device(row.device)
-            .subject(&shipment.image())
-            .data(data)
-    };
     // Why it went back stays, unless something else is to be said.
     let cause = row
         .evidence
@@ -190,10 +239,17 @@ fn decided(row: &InFlight, shipment: &Shipment, moves: &[Move], outcome: &Outcom
         Outcome::RolledBack => Looked {
             row: written(row, DeviceStatus::RolledBack, cause),
             event: Some(event(
+                row,
+                shipment,
                 EventType::DeviceRolledBack,
-                json!({"services": moves, "rollback_version": row.rollback_version,
-                    "status": DeviceStatus::RolledBack, "reason": cause}),
+                json!({
+                    "status": DeviceStatus::RolledBack,
+                    "reason": cause,
+                    "services": moves,
+                    "rollback_version": row.rollback_version,
+                }),
             )),
+            failed: None,
             // An operator may take back an image that was healthy: it is not where to go next time.
             good: moves
                 .iter()
@@ -206,15 +262,7 @@ fn decided(row: &InFlight, shipment: &Shipment, moves: &[Move], outcome: &Outcom
                 })
                 .collect(),
         },
-        Outcome::TimedOut => Looked {
-            row: written(row, DeviceStatus::RollbackFailed, Some(TIMED_OUT)),
-            event: Some(event(
-                EventType::DeviceRollbackFailed,
-                json!({"reason": TIMED_OUT, "services": moves,
-                    "status": DeviceStatus::RollbackFailed}),
-            )),
-            good: Vec::new(),
-        },
+        Outcome::TimedOut => given_up(row, shipment, moves, TIMED_OUT),
         Outcome::Wait {
             check_at,
             deadline_at,
@@ -231,6 +279,7 @@ fn decided(row: &InFlight, shipment: &Shipment, moves: &[Move], outcome: &Outcom
             },
             event: None,
             good: Vec::new(),
+            failed: None,
         },
     }
 }

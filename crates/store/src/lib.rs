@@ -25,6 +25,7 @@ mod ids;
 pub mod images;
 pub mod logs;
 mod migrate;
+pub mod penalties;
 pub mod plans;
 pub mod policies;
 pub mod presence;

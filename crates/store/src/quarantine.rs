@@ -60,7 +60,6 @@ impl TryFrom<Row> for QuarantinedDigest {
 
 /// A condition: this digest (an expression of SQL) is in quarantine for this device, be it for all
 /// or for its class.
-#[expect(dead_code, reason = "asked next")]
 pub(crate) fn holds(device: &str, digest: &str) -> String {
     condition(device, digest, "q.tag_key = '' OR ")
 }

@@ -3,14 +3,19 @@
 //! Callers lock the rollout first ([`crate::rollouts::lock`]), so that changes of one rollout come one
 //! after the other.
 
+mod candidates;
+mod deleted;
 mod find;
+mod order;
 mod past;
 mod write;
 
+pub use candidates::{Candidates, Presence, Scope, candidates};
+pub use deleted::{Left, let_deleted_go};
 pub use find::{
-    Good, Scope, batch_ended, candidates, failed_sample, good_images, rolling_back,
-    rollouts_to_put_back, rollouts_with_commands, rollouts_with_failures, status_of,
-    still_rolling_back,
+    Good, batch_ended, failed_sample, good_images, rolling_back, rollouts_to_put_back,
+    rollouts_with_commands, rollouts_with_failures, status_of, still_rolling_back,
 };
+pub use order::{Queue, Which, on_the_way, order, queue, rollouts_with_late_failures};
 pub use past::{tag_before, unproved_images};
-pub use write::{PutBack, mark, put_back};
+pub use write::{PutBack, mark, put_back, skip_never_admitted};

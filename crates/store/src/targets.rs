@@ -4,8 +4,9 @@
 //! device's row names it. Moving a hundred thousand devices rewrites a hundred thousand short rows.
 
 use crate::db::{Session, placeholders};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use sqlx::types::Json;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -95,7 +96,7 @@ pub async fn ensure_states(
     Ok(())
 }
 
-/// These states' bodies.
+/// These states' bodies, without those that cannot be read: one such stops nobody else.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -113,8 +114,17 @@ pub async fn states(
         for id in chunk {
             statement = statement.bind(id.0);
         }
-        let rows: Vec<(Uuid, Json<TargetState>)> = statement.all().await?;
-        found.extend(rows.into_iter().map(|(id, body)| (StateId(id), body.0)));
+        let rows: Vec<(Uuid, Json<Value>)> = statement.all().await?;
+        for (id, body) in rows {
+            match serde_json::from_value(body.0) {
+                Ok(body) => {
+                    found.insert(StateId(id), body);
+                }
+                Err(error) => {
+                    tracing::error!(state.id = %id, %error, "a target state cannot be read");
+                }
+            }
+        }
     }
     Ok(found)
 }
@@ -141,7 +151,13 @@ pub async fn get(session: &mut Session, device: DeviceId) -> Result<Option<(Targ
         updated_at: row.updated_at,
     };
     let mut bodies = states(session, &[target.state]).await?;
-    Ok(bodies.remove(&target.state).map(|body| (target, body)))
+    match bodies.remove(&target.state) {
+        Some(body) => Ok(Some((target, body))),
+        None => Err(Error::Corrupt {
+            column: "target_states.body",
+            value: format!("state {}", row.state_id),
+        }),
+    }
 }
 
 /// Gives a device its first target, version 1.
@@ -180,13 +196,15 @@ pub async fn set(
     let version: Option<(i64,)> = session
         .sql(
             "UPDATE device_targets SET state_id = $1, version = version + 1, source = $2, \
-             rollout_id = $3, updated_at = $4 \
-             WHERE device_uuid = $5 AND version = COALESCE($6, version) RETURNING version",
+             rollout_id = $3, updated_at = $4, \
+             hand_version = CASE WHEN $5 THEN version + 1 ELSE hand_version END \
+             WHERE device_uuid = $6 AND version = COALESCE($7, version) RETURNING version",
         )
         .bind(state.0)
         .bind(source.as_str())
         .bind(rollout.map(|id| id.0))
         .bind(now)
+        .bind(source == TargetSource::Operator)
         .bind(device.0)
         .bind(expected)
         .optional()

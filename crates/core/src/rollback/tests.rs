@@ -309,14 +309,14 @@ fn a_device_is_back_when_it_says_so_and_late_only_while_it_is_there() {
             observed(2, &bad, "running", -9),
             -9,
             180,
-            wait(360, 780, true),
+            wait(360, 960, true),
         ),
         (
             "silent for a day",
             observed(2, &bad, "running", -9),
             -9,
             86_400,
-            wait(86_580, 87_000, true),
+            wait(86_580, 87_180, true),
         ),
         (
             "there all the time, too late",

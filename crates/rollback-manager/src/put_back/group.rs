@@ -1,19 +1,21 @@
 //! One group of one rollout's devices, inside the caller's transaction.
 
 use crate::NAME;
+use crate::outcome::{Ends, NO_GOOD_IMAGE, UNREADABLE};
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use windlass_core::rollback::{Move, Past, Plan, plan};
 use windlass_core::target::state_id;
 use windlass_core::verdict::{Shipped, Wanted, wanted_of};
-use windlass_store::rollbacks::{self, PutBack};
+use windlass_store::rollbacks::{self, Candidates, PutBack};
 use windlass_store::verdicts::InFlight;
 use windlass_store::{Result, Session, events, targets};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::{DeviceId, StateId};
 use windlass_types::image::{Digest, ImageReference};
 use windlass_types::rollout::{DeviceStatus, Rollout, SkipReason};
-use windlass_types::target::{TargetSource, TargetState};
+use windlass_types::target::TargetState;
 
 /// Why devices are put back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub(crate) enum Why {
     Failed,
     /// The digest went into quarantine before the device ran it.
     Quarantined,
+    /// A part of the rollout is taken back: by an operator's order, or beyond a budget.
+    Ordered,
     /// The whole rollout is taken back.
     RolloutTakenBack,
     /// An operator wants this device back.
@@ -33,6 +37,7 @@ impl Why {
         match self {
             Self::Failed => "failed",
             Self::Quarantined => "quarantined",
+            Self::Ordered => "ordered",
             Self::RolloutTakenBack => "rollout_taken_back",
             Self::Operator => "operator",
         }
@@ -48,12 +53,11 @@ pub(crate) struct Done {
     pub(crate) changed: usize,
     /// Devices with nothing to go back to.
     pub(crate) stuck: usize,
+    /// Devices of which cannot be read what is stored.
+    pub(crate) unreadable: usize,
     /// Rows that need no further look; the others were overtaken and are looked at again.
     pub(crate) settled: usize,
 }
-
-/// Nothing that this device could go back to is known to be good.
-const NO_GOOD_IMAGE: &str = "no_good_image";
 
 /// A device with its way back.
 struct Back {
@@ -67,9 +71,14 @@ struct Back {
 pub(crate) async fn put_back_group(
     tx: &mut Session,
     rollout: &Rollout,
-    rows: Vec<InFlight>,
+    found: Candidates,
     why: Why,
+    ends: &mut Ends,
 ) -> Result<Done> {
+    let Candidates {
+        rows,
+        mut unreadable,
+    } = found;
     let ids: BTreeSet<StateId> = rows
         .iter()
         .flat_map(|row| [Some(row.state), row.old_state])
@@ -88,7 +97,7 @@ pub(crate) async fn put_back_group(
     for row in rows {
         let before = row.old_state.and_then(|id| states.get(&id));
         let Some(present) = states.get(&row.state) else {
-            changed.push(row);
+            unreadable.push(row.device);
             continue;
         };
         let leave = leaving
@@ -137,12 +146,15 @@ pub(crate) async fn put_back_group(
     targets::ensure_states(tx, &new_states).await?;
     let put = move_back(tx, rollout, &back, why).await?;
     leave_alone(tx, rollout, &changed).await?;
-    give_up(tx, rollout, &stuck, why).await?;
+    let stuck: Vec<DeviceId> = stuck.iter().map(|row| row.device).collect();
+    give_up(tx, rollout, &stuck, why, NO_GOOD_IMAGE, ends).await?;
+    give_up(tx, rollout, &unreadable, why, UNREADABLE, ends).await?;
     Ok(Done {
         put_back: put,
         changed: changed.len(),
         stuck: stuck.len(),
-        settled: put + changed.len() + stuck.len(),
+        unreadable: unreadable.len(),
+        settled: put + changed.len() + stuck.len() + unreadable.len(),
     })
 }
 
@@ -155,9 +167,10 @@ fn shipped(rollout: &Rollout) -> Shipped<'_> {
     }
 }
 
-/// A person has set this target since, and chose the image.
+/// A person has set this target since, and chose the image, whatever rollouts of other images
+/// changed after that.
 fn by_hand(row: &InFlight) -> bool {
-    row.version != row.target_version && row.source == TargetSource::Operator
+    row.hand_version > Some(row.target_version)
 }
 
 /// The digests that the device must not go back to.
@@ -165,6 +178,7 @@ fn banned(rollout: &Rollout, good: &rollbacks::Good, device: DeviceId) -> BTreeS
     good.quarantined
         .iter()
         .chain(good.failed.get(&device).into_iter().flatten())
+        .chain(good.held.get(&device).into_iter().flatten())
         .chain(&rollout.digest)
         .cloned()
         .collect()
@@ -182,10 +196,13 @@ fn image_of(rollout: &Rollout) -> String {
 async fn move_back(tx: &mut Session, rollout: &Rollout, back: &[Back], why: Why) -> Result<usize> {
     let now = tx.now();
     let rule = &rollout.rule;
-    let deadline =
-        now + chrono::TimeDelta::seconds(i64::from(rule.failure.rollback_timeout_seconds));
-    let silence =
-        now + chrono::TimeDelta::seconds(i64::from(rule.health.unreachable_after_seconds));
+    let timeout = TimeDelta::seconds(i64::from(rule.failure.rollback_timeout_seconds));
+    let silence = TimeDelta::seconds(i64::from(rule.health.unreachable_after_seconds));
+    // Who is silent has all of the time from when it is back.
+    let deadline = |one: &Back| match one.row.status {
+        DeviceStatus::Unreachable => now + silence + timeout,
+        _ => now + timeout,
+    };
     let rows: Vec<PutBack> = back
         .iter()
         .map(|one| PutBack {
@@ -194,8 +211,8 @@ async fn move_back(tx: &mut Session, rollout: &Rollout, back: &[Back], why: Why)
             state: one.state,
             image: images(&one.moves),
             evidence: with_way_back(one, why),
-            check_at: deadline.min(silence),
-            deadline_at: deadline,
+            check_at: deadline(one).min(now + silence),
+            deadline_at: deadline(one),
         })
         .collect();
     let done = rollbacks::put_back(tx, rollout.id, &rows).await?;
@@ -208,7 +225,12 @@ async fn move_back(tx: &mut Session, rollout: &Rollout, back: &[Back], why: Why)
                 .device(one.row.device)
                 .version(version)
                 .subject(&images(&one.moves))
-                .data(json!({"why": why.as_str(), "services": one.moves}))
+                .data(json!({
+                    "why": why.as_str(),
+                    "status": DeviceStatus::RollingBack,
+                    "was": one.row.status,
+                    "services": one.moves,
+                }))
         })
         .collect();
     events::append_all(tx, told).await?;
@@ -255,14 +277,8 @@ async fn leave_alone(tx: &mut Session, rollout: &Rollout, rows: &[InFlight]) -> 
         .map(|row| row.device)
         .collect();
     rollbacks::mark(tx, rollout.id, &kept, None, reason).await?;
-    rollbacks::mark(
-        tx,
-        rollout.id,
-        &skipped,
-        Some(DeviceStatus::Skipped),
-        reason,
-    )
-    .await?;
+    let out = Some(DeviceStatus::Skipped);
+    rollbacks::mark(tx, rollout.id, &skipped, out, reason).await?;
     let told = rows
         .iter()
         .map(|row| {
@@ -282,25 +298,31 @@ async fn leave_alone(tx: &mut Session, rollout: &Rollout, rows: &[InFlight]) -> 
     Ok(())
 }
 
-async fn give_up(tx: &mut Session, rollout: &Rollout, rows: &[InFlight], why: Why) -> Result<()> {
-    let devices = rows.iter().map(|row| row.device).collect();
-    rollbacks::mark(
-        tx,
-        rollout.id,
-        &devices,
-        Some(DeviceStatus::RollbackFailed),
-        NO_GOOD_IMAGE,
-    )
-    .await?;
-    let told = rows
+/// Tells of devices that cannot be put back.
+async fn give_up(
+    tx: &mut Session,
+    rollout: &Rollout,
+    devices: &[DeviceId],
+    why: Why,
+    reason: &'static str,
+    ends: &mut Ends,
+) -> Result<()> {
+    let failed = Some(DeviceStatus::RollbackFailed);
+    let all = devices.iter().copied().collect();
+    rollbacks::mark(tx, rollout.id, &all, failed, reason).await?;
+    let told = devices
         .iter()
-        .map(|row| {
+        .map(|device| {
+            ends.failed(rollout.id, *device, reason);
             NewEvent::new(EventType::DeviceRollbackFailed, NAME)
                 .rollout(rollout.id, rollout.correlation_id)
-                .device(row.device)
+                .device(*device)
                 .subject(&image_of(rollout))
-                .data(json!({"why": why.as_str(), "reason": NO_GOOD_IMAGE,
-                    "status": DeviceStatus::RollbackFailed}))
+                .data(json!({
+                    "why": why.as_str(),
+                    "status": DeviceStatus::RollbackFailed,
+                    "reason": reason,
+                }))
         })
         .collect();
     events::append_all(tx, told).await?;

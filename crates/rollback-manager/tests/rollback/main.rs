@@ -6,8 +6,12 @@
     reason = "tests are to fail loudly"
 )]
 
+mod actions;
 mod budgets;
+mod classes;
+mod damaged;
 mod devices;
+mod penalties;
 mod quarantine;
 mod replicas;
 mod whole;

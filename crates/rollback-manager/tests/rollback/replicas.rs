@@ -85,9 +85,16 @@ async fn a_crash_between_the_steps_leaves_nothing_half_done() {
         let mut tx = world.store().begin().await.unwrap();
         let rollout = world.scenario.rollout;
         rollouts::lock(&mut tx, rollout).await.unwrap();
-        let rows = rollbacks::candidates(&mut tx, rollout, rollbacks::Scope::Failed, 10)
-            .await
-            .unwrap();
+        let rows = rollbacks::candidates(
+            &mut tx,
+            rollout,
+            rollbacks::Scope::Failed,
+            rollbacks::Presence::There,
+            10,
+        )
+        .await
+        .unwrap()
+        .rows;
         let put = rollbacks::PutBack {
             device,
             version: rows[0].version,

@@ -238,6 +238,61 @@ impl World {
         id
     }
 
+    pub(crate) async fn order_batch(&self, batch: i64) -> CommandId {
+        let id = CommandId(Uuid::now_v7());
+        let command = commands::NewCommand {
+            id,
+            rollout: self.scenario.rollout,
+            device: None,
+            batch: Some(batch),
+            kind: CommandKind::RollbackBatch,
+            actor: "operator:ann".to_owned(),
+            reason: "it smells".to_owned(),
+        };
+        let mut tx = self.store().begin().await.unwrap();
+        commands::insert(&mut tx, &command).await.unwrap().unwrap();
+        self.deps.commit(tx).await.unwrap();
+        id
+    }
+
+    /// Writes this into the device's row.
+    pub(crate) async fn set(&self, at: usize, what: &str) {
+        let mut tx = self.store().begin().await.unwrap();
+        tx.built(format!(
+            "UPDATE device_rollout_status SET {what} WHERE device_uuid = $1"
+        ))
+        .bind(self.device(at).0)
+        .execute()
+        .await
+        .unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    pub(crate) async fn judged_now(&self, at: usize) {
+        let mut tx = self.store().begin().await.unwrap();
+        let now = tx.now();
+        tx.sql("UPDATE device_rollout_status SET judged_at = $1 WHERE device_uuid = $2")
+            .bind(now)
+            .bind(self.device(at).0)
+            .execute()
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Writes this into the rollout's row.
+    pub(crate) async fn rollout(&self, what: &str) {
+        let mut tx = self.store().begin().await.unwrap();
+        tx.built(format!(
+            "UPDATE image_rollouts SET {what}, version = version + 1 WHERE id = $1"
+        ))
+        .bind(self.scenario.rollout.0)
+        .execute()
+        .await
+        .unwrap();
+        tx.commit().await.unwrap();
+    }
+
     pub(crate) async fn outcome(&self, id: CommandId) -> CommandOutcome {
         let mut read = self.store().read().await.unwrap();
         commands::get(&mut read, id).await.unwrap().unwrap().outcome

@@ -163,6 +163,15 @@ pub struct RollbackSection {
     pub scan_ms: u64,
     /// Devices put back in one transaction at most.
     pub group: i64,
+    /// In how many rollouts that were good elsewhere a device may fail until it is set aside; 0 sets
+    /// nobody aside.
+    pub penalty_failures: u32,
+    /// Within how many days.
+    pub penalty_window_days: u32,
+    /// For how many hours a device is set aside the first time; doubled for each repetition.
+    pub penalty_hours: u32,
+    /// For how many days at most.
+    pub penalty_max_days: u32,
 }
 
 impl Default for RollbackSection {
@@ -170,6 +179,10 @@ impl Default for RollbackSection {
         Self {
             scan_ms: 1000,
             group: 1000,
+            penalty_failures: 3,
+            penalty_window_days: 30,
+            penalty_hours: 24,
+            penalty_max_days: 30,
         }
     }
 }

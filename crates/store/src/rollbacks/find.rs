@@ -1,11 +1,9 @@
 //! Which rollouts and devices there is something to be done about.
 
-use crate::Statement;
+use super::candidates::{Scope, condition};
 use crate::db::{Session, placeholders};
 use crate::error::{Result, parse};
-use crate::quarantine;
-use crate::store::Kind;
-use crate::verdicts::{InFlight, claim};
+use crate::quarantine::{self, Class, of_class};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sqlx::types::Json;
@@ -20,107 +18,6 @@ const CHUNK: usize = 1000;
 
 /// How long after its end the failures of a rollout can still put its digest into quarantine.
 const STILL_JUDGED: TimeDelta = TimeDelta::days(7);
-
-/// Which devices of a rollout are to be put back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// Those that failed and whose rollout puts failed devices back.
-    Failed,
-    /// Those that have a digest in their target that went into quarantine, and have not taken it up
-    /// or are silent.
-    Quarantined,
-    /// All that have the rollout's image: the whole rollout is taken back.
-    All,
-    /// One device, on an operator's order.
-    Device(DeviceId),
-}
-
-/// The scope as a condition on `d`; the time of `Failed` and the device of `Device` are bound by the
-/// caller as `$3`. The others look at no clock: one that was set back must hide nobody.
-const fn condition(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Failed => "d.status = 'failed' AND d.check_at <= $3",
-        // A version received or not is in the observation; none there means not received.
-        Scope::Quarantined => {
-            "(d.status = 'unreachable' OR (d.status IN ('scheduled', 'updating') AND \
-             COALESCE(CAST(c.observation ->> 'version_received' AS BIGINT), 0) < d.target_version))"
-        }
-        Scope::All => {
-            "d.status IN ('scheduled', 'updating', 'verifying', 'completed', 'failed', 'unreachable') \
-             AND COALESCE(d.reason, '') <> 'target_changed'"
-        }
-        Scope::Device(_) => {
-            "d.status IN ('scheduled', 'updating', 'verifying', 'completed', 'failed', \
-             'unreachable', 'rollback_failed') AND d.device_uuid = $3"
-        }
-    }
-}
-
-/// Up to `limit` devices of a rollout that are to be put back, locked.
-///
-/// # Errors
-/// Whatever the database says.
-pub async fn candidates(
-    session: &mut Session,
-    rollout: RolloutId,
-    scope: Scope,
-    limit: i64,
-) -> Result<Vec<InFlight>> {
-    let among = lock_targets(session, rollout, scope, limit).await?;
-    let sql = format!(
-        "{} WHERE d.rollout_id = $1 AND {}{among} ORDER BY d.device_uuid LIMIT $2{}",
-        claim::SELECT,
-        condition(scope),
-        claim::lock(session, true)
-    );
-    let rows = bound(session, sql, rollout, scope, limit).all().await?;
-    claim::read(session, rows).await
-}
-
-/// Locks the targets of these devices before their rows, as whoever admits devices does: the other
-/// way round two transactions could wait for each other. Returns the condition that keeps to them.
-async fn lock_targets(
-    session: &mut Session,
-    rollout: RolloutId,
-    scope: Scope,
-    limit: i64,
-) -> Result<String> {
-    if session.kind() == Kind::Sqlite {
-        return Ok(String::new());
-    }
-    let sql = format!(
-        "SELECT device_uuid FROM device_targets WHERE device_uuid IN \
-         (SELECT d.device_uuid FROM device_rollout_status d \
-         LEFT JOIN device_current_state c ON c.device_uuid = d.device_uuid \
-         WHERE d.rollout_id = $1 AND {} ORDER BY d.device_uuid LIMIT $2) \
-         ORDER BY device_uuid FOR UPDATE",
-        condition(scope)
-    );
-    let rows: Vec<(Uuid,)> = bound(session, sql, rollout, scope, limit).all().await?;
-    // A device that joined since waits for the next group. Ids need no quoting.
-    let ids: Vec<String> = rows.iter().map(|(id,)| format!("'{id}'")).collect();
-    Ok(if ids.is_empty() {
-        " AND FALSE".to_owned()
-    } else {
-        format!(" AND d.device_uuid IN ({})", ids.join(", "))
-    })
-}
-
-fn bound(
-    session: &mut Session,
-    sql: String,
-    rollout: RolloutId,
-    scope: Scope,
-    limit: i64,
-) -> Statement<'_> {
-    let now = session.now();
-    let statement = session.built(sql).bind(rollout.0).bind(limit);
-    match scope {
-        Scope::Device(device) => statement.bind(device.0),
-        Scope::Failed => statement.bind(now),
-        Scope::Quarantined | Scope::All => statement,
-    }
-}
 
 /// Rollouts with devices in this scope, oldest first.
 ///
@@ -146,12 +43,24 @@ pub async fn rollouts_to_put_back(session: &mut Session, scope: Scope) -> Result
             }
             // From the few devices that are on their way to the digests, never the other way
             // round. The first condition allows the index of such devices, word by word.
+            let is_held = "d.rollout_id IN (SELECT r.id FROM image_rollouts r \
+                 JOIN quarantined_digests held ON held.digest = COALESCE(r.digest, r.known_digest))";
+            let condition = condition(scope);
             let sql = format!(
-                "SELECT DISTINCT d.rollout_id FROM device_rollout_status d \
+                "SELECT d.rollout_id FROM device_rollout_status d \
                  LEFT JOIN device_current_state c ON c.device_uuid = d.device_uuid \
                  WHERE d.status IN ('scheduled', 'updating', 'verifying', 'unreachable', \
-                 'rolling_back') AND d.rollout_id IN (SELECT r.id FROM image_rollouts r \
-                 JOIN quarantined_digests q ON q.digest = r.digest) AND {} ORDER BY 1",
+                 'rolling_back') AND {is_held} AND {condition} \
+                 UNION SELECT d.rollout_id FROM device_rollout_status d \
+                 LEFT JOIN device_current_state c ON c.device_uuid = d.device_uuid \
+                 WHERE d.status = 'pending' AND d.retry_at IS NOT NULL \
+                 AND {is_held} AND {condition} ORDER BY 1"
+            );
+            session.built(sql).all().await?
+        }
+        Scope::Ordered => {
+            let sql = format!(
+                "SELECT DISTINCT d.rollout_id FROM device_rollout_status d WHERE {} ORDER BY 1",
                 condition(scope)
             );
             session.built(sql).all().await?
@@ -185,7 +94,7 @@ pub async fn rollouts_with_commands(session: &mut Session) -> Result<Vec<Rollout
     let rows: Vec<(Uuid,)> = session
         .sql(
             "SELECT DISTINCT rollout_id FROM rollout_commands WHERE settled_at IS NULL \
-             AND kind IN ('rollback_all', 'rollback_device') ORDER BY 1",
+             AND kind IN ('rollback_all', 'rollback_batch', 'rollback_device') ORDER BY 1",
         )
         .all()
         .await?;
@@ -193,26 +102,34 @@ pub async fn rollouts_with_commands(session: &mut Session) -> Result<Vec<Rollout
 }
 
 /// Rollouts in which a device failed since a person took its failures upon themselves: those whose
-/// failure budget is to be looked at. Running ones may have to be paused. Of the others, which may
-/// have been stopped, overtaken or completed before anybody looked, only those whose digest is not
-/// in quarantine, and none that ended more than a week ago.
+/// failure budgets are to be looked at. Running ones may have to be paused, also for devices that went
+/// silent or failed for other reasons than the image's. Of the others, which may have been stopped,
+/// overtaken or completed before anybody looked, only those whose digest is not in quarantine for
+/// all, and none that ended more than a week ago.
 ///
 /// # Errors
 /// Whatever the database says.
 pub async fn rollouts_with_failures(session: &mut Session) -> Result<Vec<RolloutId>> {
     let since = session.now() - STILL_JUDGED;
-    let rows: Vec<(Uuid,)> = session
-        .sql(
-            "SELECT r.id FROM image_rollouts r WHERE (r.finished_at IS NULL OR r.finished_at > $1) \
-             AND (r.status = 'in_progress' OR (r.digest IS NOT NULL AND NOT EXISTS \
-             (SELECT 1 FROM quarantined_digests q WHERE q.digest = r.digest))) \
-             AND EXISTS (SELECT 1 FROM device_rollout_status d \
-             WHERE d.rollout_id = r.id AND d.verdict = 'failed' \
-             AND (r.failures_from IS NULL OR d.judged_at > r.failures_from)) ORDER BY 1",
+    let any = |what: &str, at: &str| {
+        format!(
+            "EXISTS (SELECT 1 FROM device_rollout_status d WHERE d.rollout_id = r.id AND {what} \
+             AND (r.failures_from IS NULL OR d.{at} > r.failures_from))"
         )
-        .bind(since)
-        .all()
-        .await?;
+    };
+    let sql = format!(
+        "SELECT r.id FROM image_rollouts r WHERE (r.finished_at IS NULL OR r.finished_at > $1) \
+         AND ((r.status = 'in_progress' AND ({failed} OR {environment} OR {silent})) \
+         OR (r.digest IS NOT NULL AND NOT EXISTS (SELECT 1 FROM quarantined_digests q \
+         WHERE q.digest = r.digest AND q.tag_key = '') AND {failed})) ORDER BY 1",
+        failed = any("d.verdict = 'failed'", "judged_at"),
+        environment = any("d.verdict = 'environment'", "judged_at"),
+        silent = any(
+            "d.status = 'unreachable' AND d.reason = 'silent_after_update'",
+            "updated_at"
+        ),
+    );
+    let rows: Vec<(Uuid,)> = session.built(sql).bind(since).all().await?;
     Ok(rows.into_iter().map(|(id,)| RolloutId(id)).collect())
 }
 
@@ -260,7 +177,9 @@ pub async fn still_rolling_back(session: &mut Session, rollout: RolloutId) -> Re
     let open: Option<(Uuid,)> = session
         .sql(
             "SELECT device_uuid FROM device_rollout_status WHERE rollout_id = $1 \
-             AND status = 'rolling_back' AND COALESCE(reason, '') <> 'unreachable' LIMIT 1",
+             AND status = 'rolling_back' AND COALESCE(reason, '') <> 'unreachable' \
+             AND EXISTS (SELECT 1 FROM device_targets t \
+             WHERE t.device_uuid = device_rollout_status.device_uuid) LIMIT 1",
         )
         .bind(rollout.0)
         .optional()
@@ -275,6 +194,8 @@ pub struct Good {
     pub last_good: BTreeMap<DeviceId, BTreeMap<(i64, i64), String>>,
     /// What failed on a device.
     pub failed: BTreeMap<DeviceId, BTreeSet<Digest>>,
+    /// What is in quarantine for a device's class.
+    pub held: BTreeMap<DeviceId, BTreeSet<Digest>>,
     /// What is in quarantine for all.
     pub quarantined: BTreeSet<Digest>,
 }
@@ -285,7 +206,17 @@ pub struct Good {
 /// Whatever the database says.
 pub async fn good_images(session: &mut Session, devices: &[DeviceId]) -> Result<Good> {
     let mut good = Good::default();
+    let classes: Vec<(String,)> = session
+        .sql("SELECT DISTINCT digest FROM quarantined_digests WHERE tag_key <> '' ORDER BY 1")
+        .all()
+        .await?;
     for chunk in devices.chunks(CHUNK) {
+        for (digest,) in &classes {
+            for device in of_held_classes(session, chunk, digest).await? {
+                let digest = parse("quarantined_digests.digest", digest)?;
+                good.held.entry(device).or_default().insert(digest);
+            }
+        }
         let list = placeholders(session.kind(), 1, 1, chunk.len());
         let mut statement = session.built(format!(
             "SELECT device_uuid, app_id, service_id, image FROM device_last_good \
@@ -316,7 +247,7 @@ pub async fn good_images(session: &mut Session, devices: &[DeviceId]) -> Result<
         }
     }
     let rows: Vec<(String,)> = session
-        .sql("SELECT digest FROM quarantined_digests")
+        .sql("SELECT digest FROM quarantined_digests WHERE tag_key = ''")
         .all()
         .await?;
     for (digest,) in rows {
@@ -326,25 +257,50 @@ pub async fn good_images(session: &mut Session, devices: &[DeviceId]) -> Result<
     Ok(good)
 }
 
-/// The latest failures of a rollout, as evidence for people.
+/// Those of these devices whose class may not have a digest.
+async fn of_held_classes(
+    session: &mut Session,
+    devices: &[DeviceId],
+    digest: &str,
+) -> Result<Vec<DeviceId>> {
+    let n = devices.len();
+    let sql = format!(
+        "SELECT t.device_uuid FROM device_targets t WHERE t.device_uuid IN {} AND {}",
+        placeholders(session.kind(), 1, 1, n),
+        of_class("t.device_uuid", &format!("${}", n + 1))
+    );
+    let mut statement = session.built(sql);
+    for device in devices {
+        statement = statement.bind(device.0);
+    }
+    let rows: Vec<(Uuid,)> = statement.bind(digest.to_owned()).all().await?;
+    Ok(rows.into_iter().map(|(id,)| DeviceId(id)).collect())
+}
+
+/// The latest failures of a rollout, or of the devices of a class in it, as evidence for people.
 ///
 /// # Errors
 /// Whatever the database says.
 pub async fn failed_sample(
     session: &mut Session,
     rollout: RolloutId,
+    class: Option<&Class>,
     limit: i64,
 ) -> Result<Vec<Value>> {
-    let rows: Vec<(Uuid, Option<String>, Option<Json<Value>>)> = session
-        .sql(
-            "SELECT device_uuid, reason, evidence FROM device_rollout_status \
-             WHERE rollout_id = $1 AND verdict IS NOT NULL AND verdict = 'failed' \
-             ORDER BY judged_at DESC, device_uuid LIMIT $2",
-        )
-        .bind(rollout.0)
-        .bind(limit)
-        .all()
-        .await?;
+    let of_class = class.map_or("", |_| {
+        " AND COALESCE((SELECT t.value FROM device_tags t \
+         WHERE t.device_uuid = d.device_uuid AND t.key = $3), '') = $4"
+    });
+    let sql = format!(
+        "SELECT d.device_uuid, d.reason, d.evidence FROM device_rollout_status d \
+         WHERE d.rollout_id = $1 AND d.verdict IS NOT NULL AND d.verdict = 'failed'{of_class} \
+         ORDER BY d.judged_at DESC, d.device_uuid LIMIT $2"
+    );
+    let mut statement = session.built(sql).bind(rollout.0).bind(limit);
+    if let Some(class) = class {
+        statement = statement.bind(class.key.clone()).bind(class.value.clone());
+    }
+    let rows: Vec<(Uuid, Option<String>, Option<Json<Value>>)> = statement.all().await?;
     Ok(rows
         .into_iter()
         .map(|(device, reason, evidence)| {

@@ -91,7 +91,9 @@ async fn note(
     }
     let n = rows.len() * 6;
     let sql = format!(
-        "UPDATE device_rollout_status SET status = 'rolling_back', rollback_version = v.back, \
+        "UPDATE device_rollout_status SET status = 'rolling_back', \
+         reason = CASE status WHEN 'unreachable' THEN 'unreachable' ELSE reason END, \
+         rollback_why = NULL, retry_at = NULL, rollback_version = v.back, \
          rollback_image = v.image, evidence = v.proof, check_at = v.next_check, \
          deadline_at = v.next_deadline, updated_at = ${} \
          FROM (SELECT column1 AS d, column2 AS back, column3 AS image, column4 AS proof, \
@@ -133,7 +135,7 @@ pub async fn mark(
         let n = chunk.len();
         let sql = format!(
             "UPDATE device_rollout_status SET status = COALESCE(${}, status), reason = ${}, \
-             check_at = NULL, updated_at = ${} WHERE device_uuid IN {} AND rollout_id = ${}",
+             check_at = NULL, rollback_why = NULL, updated_at = ${} WHERE device_uuid IN {} AND rollout_id = ${}",
             n + 1,
             n + 2,
             n + 3,
@@ -153,4 +155,22 @@ pub async fn mark(
             .await?;
     }
     Ok(())
+}
+
+/// Skips the devices of a rollout that never were admitted: those that are to be tried again have its
+/// image in their target and go back. Returns how many.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn skip_never_admitted(session: &mut Session, rollout: RolloutId) -> Result<u64> {
+    let now = session.now();
+    session
+        .sql(
+            "UPDATE device_rollout_status SET status = 'skipped', reason = 'rollout_ended', \
+             updated_at = $1 WHERE rollout_id = $2 AND status = 'pending' AND retry_at IS NULL",
+        )
+        .bind(now)
+        .bind(rollout.0)
+        .execute()
+        .await
 }

@@ -92,6 +92,8 @@ pub struct InFlight {
     pub version: i64,
     /// Who gave it that.
     pub source: TargetSource,
+    /// The version that a person set last, whatever rollouts changed since.
+    pub hand_version: Option<i64>,
     /// What its reports said.
     pub observation: Option<Observation>,
     /// When it polled or reported last.
@@ -101,7 +103,7 @@ pub struct InFlight {
 #[derive(sqlx::FromRow)]
 pub(crate) struct Row {
     rollout_id: Uuid,
-    device_uuid: Uuid,
+    pub(crate) device_uuid: Uuid,
     batch: i64,
     retries: i64,
     status: String,
@@ -116,6 +118,7 @@ pub(crate) struct Row {
     state_id: Uuid,
     version: i64,
     source: String,
+    hand_version: Option<i64>,
     observation: Option<Json<Value>>,
     last_seen_at: Option<DateTime<Utc>>,
 }
@@ -141,6 +144,7 @@ impl TryFrom<Row> for InFlight {
             state: StateId(row.state_id),
             version: row.version,
             source: parse("device_targets.source", &row.source)?,
+            hand_version: row.hand_version,
             observation: row
                 .observation
                 .map(|json| body("device_current_state.observation", json.0))
@@ -160,7 +164,7 @@ fn body<T: DeserializeOwned>(column: &'static str, value: Value) -> Result<T> {
 
 pub(crate) const SELECT: &str = "SELECT d.rollout_id, d.device_uuid, d.batch, d.retries, d.status, d.reason, d.updated_at, d.admitted_at, \
     d.deadline_at, d.target_version, d.rollback_version, d.old_state_id, d.evidence, t.state_id, \
-    t.version, t.source, c.observation, p.last_seen_at \
+    t.version, t.source, t.hand_version, c.observation, p.last_seen_at \
     FROM device_rollout_status d \
     JOIN device_targets t ON t.device_uuid = d.device_uuid \
     LEFT JOIN device_current_state c ON c.device_uuid = d.device_uuid \
@@ -187,7 +191,13 @@ pub(crate) async fn read(session: &mut Session, rows: Vec<Row>) -> Result<Vec<In
     let mut aside = Vec::new();
     for row in rows {
         let (rollout, device) = (RolloutId(row.rollout_id), DeviceId(row.device_uuid));
-        match InFlight::try_from(row) {
+        // Where it goes back to rests on other things: its way back has an end in any case.
+        let read = if row.status == DeviceStatus::RollingBack.as_str() {
+            without_what_cannot_be_read(row)
+        } else {
+            InFlight::try_from(row)
+        };
+        match read {
             Ok(row) => found.push(row),
             Err(error) => {
                 tracing::error!(rollout.id = %rollout, device.uuid = %device, %error,
@@ -198,6 +208,22 @@ pub(crate) async fn read(session: &mut Session, rows: Vec<Row>) -> Result<Vec<In
     }
     set_aside(session, &aside).await?;
     Ok(found)
+}
+
+/// What a row says, without the device's observation where that cannot be read: for whoever can do
+/// without.
+pub(crate) fn without_what_cannot_be_read(mut row: Row) -> Result<InFlight> {
+    let observation = row.observation.take();
+    let mut read = InFlight::try_from(row)?;
+    read.observation = observation.and_then(|json| {
+        body("device_current_state.observation", json.0)
+            .inspect_err(|error| {
+                tracing::error!(rollout.id = %read.rollout, device.uuid = %read.device, %error,
+                    "what a device reported cannot be read");
+            })
+            .ok()
+    });
+    Ok(read)
 }
 
 /// Has these rows, which cannot be judged for now, looked at again only after a while.

@@ -1,0 +1,87 @@
+//! Devices that fail images which are good elsewhere again and again are set aside for a time.
+
+use crate::NAME;
+use chrono::TimeDelta;
+use serde_json::json;
+use windlass_core::penalty::{Before, Failure, Rule, decide};
+use windlass_service::config::RollbackSection;
+use windlass_service::work::Next;
+use windlass_service::{Deps, StartError};
+use windlass_store::Result;
+use windlass_store::penalties::{self, NewPenalty};
+
+/// The rule that the settings give.
+///
+/// # Errors
+/// [`StartError`] where a time is 0 or more than ten years.
+pub fn rule(settings: &RollbackSection) -> std::result::Result<Rule, StartError> {
+    let within = |name: &str, value: u32, most: u32| {
+        if value == 0 || value > most {
+            return Err(StartError::Part(format!(
+                "rollback.{name} is {value}; it must be from 1 to {most}"
+            )));
+        }
+        Ok(i64::from(value))
+    };
+    let days = within("penalty_window_days", settings.penalty_window_days, 3650)?;
+    let hours = within("penalty_hours", settings.penalty_hours, 87_600)?;
+    let most = within("penalty_max_days", settings.penalty_max_days, 3650)?;
+    Ok(Rule {
+        failures: settings.penalty_failures,
+        within: TimeDelta::days(days),
+        first: TimeDelta::hours(hours),
+        longest: TimeDelta::days(most),
+    })
+}
+
+/// Lets devices take part again whose time is over, and sets those aside that have to be.
+///
+/// # Errors
+/// Whatever the store says.
+pub async fn run(deps: &Deps, rule: &Rule, group: i64) -> Result<Next> {
+    let mut tx = deps.store.begin().await?;
+    let now = tx.now();
+    let mut done = penalties::end_due(&mut tx, group, NAME).await?;
+    if rule.failures > 0 {
+        let since = now - rule.within;
+        let suspects = penalties::suspects(&mut tx, since, rule.failures, group).await?;
+        let mut new = Vec::new();
+        for (device, suspect) in suspects {
+            let failures: Vec<Failure> = suspect
+                .failures
+                .into_iter()
+                .map(|(judged_at, rollout)| Failure { judged_at, rollout })
+                .collect();
+            let before = suspect.before.map(|(times, since, until)| Before {
+                times,
+                since,
+                until,
+            });
+            let Some(penalty) = decide(&failures, before.as_ref(), rule, now) else {
+                continue;
+            };
+            new.push(NewPenalty {
+                device,
+                reason: format!(
+                    "it failed in {} rollouts within {} days that were good elsewhere",
+                    penalty.rollouts.len(),
+                    rule.within.num_days()
+                ),
+                evidence: json!({"rollouts": penalty.rollouts, "times": penalty.times}),
+                until: penalty.until,
+                times: penalty.times,
+            });
+        }
+        done += penalties::add(&mut tx, &new, NAME).await?;
+        for penalty in &new {
+            tracing::warn!(device.uuid = %penalty.device, until = %penalty.until,
+                "a device is set aside: {}", penalty.reason);
+        }
+    }
+    if done == 0 {
+        tx.rollback().await?;
+        return Ok(Next::Idle);
+    }
+    deps.commit(tx).await?;
+    Ok(Next::Idle)
+}

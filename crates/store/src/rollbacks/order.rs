@@ -1,0 +1,121 @@
+//! Marking devices that are to be put back, and what of it waits.
+
+use super::candidates::HAS_IMAGE;
+use crate::db::Session;
+use crate::error::Result;
+use crate::quarantine::Class;
+use uuid::Uuid;
+use windlass_types::ids::RolloutId;
+
+/// Which devices of a rollout are marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Those that failed.
+    Failed,
+    /// Those of a batch that have the rollout's image.
+    Batch(i64),
+    /// All that have it.
+    All,
+}
+
+/// Marks devices of a rollout, which the caller has locked, as to be put back: all of these, or those
+/// of a class. Returns how many. They go back in the order of their batches, as many at a time as the
+/// rollout's rule allows.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn order(
+    session: &mut Session,
+    rollout: RolloutId,
+    which: Which,
+    class: Option<&Class>,
+    why: &str,
+) -> Result<u64> {
+    let (batch, devices) = match which {
+        Which::Failed => (0, "d.status = 'failed'".to_owned()),
+        Which::Batch(batch) => (batch, format!("d.batch = $3 AND {HAS_IMAGE}")),
+        Which::All => (0, HAS_IMAGE.to_owned()),
+    };
+    let of_class = class.map_or("", |_| {
+        " AND COALESCE((SELECT t.value FROM device_tags t \
+         WHERE t.device_uuid = d.device_uuid AND t.key = $4), '') = $5"
+    });
+    let sql = format!(
+        "UPDATE device_rollout_status AS d SET rollback_why = $1 WHERE d.rollout_id = $2 \
+         AND CAST($3 AS BIGINT) >= 0 AND d.rollback_why IS NULL \
+         AND COALESCE(d.reason, '') <> 'target_changed' AND {devices}{of_class}"
+    );
+    let mut statement = session
+        .built(sql)
+        .bind(why.to_owned())
+        .bind(rollout.0)
+        .bind(batch);
+    if let Some(class) = class {
+        statement = statement.bind(class.key.clone()).bind(class.value.clone());
+    }
+    statement.execute().await
+}
+
+/// Paused rollouts whose rule puts failed devices back once the budget is used up, with devices that
+/// failed since and were not marked.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn rollouts_with_late_failures(session: &mut Session) -> Result<Vec<RolloutId>> {
+    let rows: Vec<(Uuid,)> = session
+        .sql(
+            "SELECT r.id FROM image_rollouts r WHERE r.finished_at IS NULL AND r.status = 'paused' \
+             AND r.status_reason IN ('failure_rate', 'consecutive_failures', 'went_silent') \
+             AND r.rule -> 'failure' ->> 'action' = 'rollback_failed' \
+             AND EXISTS (SELECT 1 FROM device_rollout_status d WHERE d.rollout_id = r.id \
+             AND d.verdict = 'failed' AND d.status = 'failed' AND d.check_at IS NULL \
+             AND d.rollback_why IS NULL AND COALESCE(d.reason, '') <> 'target_changed') ORDER BY 1",
+        )
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(id,)| RolloutId(id)).collect())
+}
+
+/// How many devices of a rollout are on their way back and are not silent.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn on_the_way(session: &mut Session, rollout: RolloutId) -> Result<i64> {
+    let (devices,): (i64,) = session
+        .sql(
+            "SELECT COUNT(*) FROM device_rollout_status WHERE rollout_id = $1 \
+             AND status = 'rolling_back' AND COALESCE(reason, '') <> 'unreachable'",
+        )
+        .bind(rollout.0)
+        .one()
+        .await?;
+    Ok(devices)
+}
+
+/// How far the ways back of a rollout are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// On their way, as far as they are not silent; at most `failure.rollback_max_in_flight`.
+    pub on_the_way: i64,
+    /// To be put back, and waiting for one of those to be back.
+    pub waiting: i64,
+}
+
+/// How far the ways back of a rollout are: what devices wait for that are to be put back.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn queue(session: &mut Session, rollout: RolloutId) -> Result<Queue> {
+    let sql = format!(
+        "SELECT COUNT(*) FROM device_rollout_status d WHERE d.rollout_id = $1 AND {HAS_IMAGE} \
+         AND COALESCE(d.reason, '') <> 'target_changed' \
+         AND (d.rollback_why IS NOT NULL OR (d.status = 'failed' AND d.check_at IS NOT NULL) \
+         OR EXISTS (SELECT 1 FROM image_rollouts r WHERE r.id = d.rollout_id \
+         AND r.status = 'rolling_back'))"
+    );
+    let (waiting,): (i64,) = session.built(sql).bind(rollout.0).one().await?;
+    Ok(Queue {
+        on_the_way: on_the_way(session, rollout).await?,
+        waiting,
+    })
+}
