@@ -179,7 +179,7 @@ mod tests {
         #[test]
         fn a_penalty_has_an_end_and_is_never_shorter_than_the_one_before(
             of in prop::collection::vec((0..6_u128, 60..100_i64), 0..12), times in 0..70_i64,
-            since in 60..90_i64
+            since in 68..90_i64
         ) {
             let before = last(times, since, since + 3);
             if let Some(found) = decide(&failures(&of), before.as_ref(), &RULE, day(100)) {

@@ -4,6 +4,7 @@ use serde_json::json;
 use windlass_store::rollbacks::{self, Which};
 use windlass_store::{Result, Session, events, rollouts};
 use windlass_types::event::{EventType, NewEvent};
+use windlass_types::image::ImageReference;
 use windlass_types::rollout::{Rollout, RolloutStatus, StatusReason};
 
 /// Who wants it back, and why.
@@ -68,10 +69,20 @@ pub(crate) async fn pause(
     }
     let event = NewEvent::new(EventType::RolloutPaused, asked.actor)
         .rollout(rollout.id, rollout.correlation_id)
+        .subject(&image_of(rollout))
         .data(told)
         .stands(rollout);
     events::append(tx, event).await?;
     Ok(true)
+}
+
+/// The image of a rollout, as its events name it.
+pub(crate) fn image_of(rollout: &Rollout) -> ImageReference {
+    ImageReference::of(
+        &rollout.repository,
+        rollout.tag.as_deref(),
+        rollout.digest.as_ref(),
+    )
 }
 
 /// Has the devices of a batch that have the rollout's image put back, and pauses the rollout, so that

@@ -2,7 +2,7 @@
 //! to blame, and its rule's action follows; a class of devices beyond its own is left out.
 
 use crate::NAME;
-use crate::back::{self, Asked};
+use crate::back::{self, Asked, image_of};
 use crate::each::Trouble;
 use serde_json::{Value, json};
 use windlass_core::budget::{Exceeded, exceeded};
@@ -13,7 +13,7 @@ use windlass_store::rollbacks::{self, Which};
 use windlass_store::{Result, Session, events, rollouts};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::RolloutId;
-use windlass_types::image::{Digest, ImageReference};
+use windlass_types::image::Digest;
 use windlass_types::policy::FailureAction;
 use windlass_types::rollout::{Rollout, RolloutStatus};
 
@@ -251,12 +251,4 @@ async fn condemn(
         events::append(tx, event).await?;
     }
     Ok(new)
-}
-
-fn image_of(rollout: &Rollout) -> ImageReference {
-    ImageReference::of(
-        &rollout.repository,
-        rollout.tag.as_deref(),
-        rollout.digest.as_ref(),
-    )
 }

@@ -1,6 +1,7 @@
 //! One group of one rollout's devices, inside the caller's transaction.
 
 use crate::NAME;
+use crate::back::image_of;
 use crate::outcome::{Ends, NO_GOOD_IMAGE, UNREADABLE};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use windlass_store::verdicts::InFlight;
 use windlass_store::{Result, Session, events, targets};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::{DeviceId, StateId};
-use windlass_types::image::{Digest, ImageReference};
+use windlass_types::image::Digest;
 use windlass_types::rollout::{DeviceStatus, Rollout, SkipReason};
 use windlass_types::target::TargetState;
 
@@ -182,15 +183,6 @@ fn banned(rollout: &Rollout, good: &rollbacks::Good, device: DeviceId) -> BTreeS
         .chain(&rollout.digest)
         .cloned()
         .collect()
-}
-
-fn image_of(rollout: &Rollout) -> String {
-    ImageReference::of(
-        &rollout.repository,
-        rollout.tag.as_deref(),
-        rollout.digest.as_ref(),
-    )
-    .to_string()
 }
 
 async fn move_back(tx: &mut Session, rollout: &Rollout, back: &[Back], why: Why) -> Result<usize> {

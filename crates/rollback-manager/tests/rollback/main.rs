@@ -9,6 +9,7 @@
 mod actions;
 mod budgets;
 mod classes;
+mod crashes;
 mod damaged;
 mod devices;
 mod penalties;

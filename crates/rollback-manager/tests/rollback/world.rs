@@ -45,26 +45,34 @@ pub(crate) fn lax() -> RolloutRule {
 }
 
 pub(crate) async fn worlds(devices: usize, rule: &RolloutRule) -> Vec<World> {
-    // A clock for each: one test moves them one after the other.
-    let (one, other) = (clock(), clock());
-    let stores = [
-        (sqlite_with(one.clone()).await, one),
-        (postgres_with(other.clone()).await, other),
-    ];
-    let mut worlds = Vec::new();
-    for (kept, clock) in stores {
-        let scenario = Scenario::begin(&kept.store, devices, rule).await;
-        worlds.push(World {
-            deps: Deps::new(kept.store.clone(), Bus::local()),
-            clock,
-            scenario,
-            _kept: kept,
-        });
-    }
-    worlds
+    vec![
+        sqlite_world(devices, rule).await,
+        postgres_world(devices, rule).await,
+    ]
+}
+
+// A clock for each: one test moves them one after the other.
+
+pub(crate) async fn sqlite_world(devices: usize, rule: &RolloutRule) -> World {
+    let clock = clock();
+    World::on(sqlite_with(clock.clone()).await, clock, devices, rule).await
+}
+
+pub(crate) async fn postgres_world(devices: usize, rule: &RolloutRule) -> World {
+    let clock = clock();
+    World::on(postgres_with(clock.clone()).await, clock, devices, rule).await
 }
 
 impl World {
+    async fn on(kept: TestStore, clock: Clock, devices: usize, rule: &RolloutRule) -> Self {
+        Self {
+            scenario: Scenario::begin(&kept.store, devices, rule).await,
+            deps: Deps::new(kept.store.clone(), Bus::local()),
+            clock,
+            _kept: kept,
+        }
+    }
+
     pub(crate) fn store(&self) -> &Store {
         &self.deps.store
     }
