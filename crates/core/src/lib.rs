@@ -20,6 +20,7 @@ pub mod policy_check;
 pub mod probes;
 pub mod push;
 pub mod rollback;
+pub mod states;
 pub mod target;
 pub mod verdict;
 pub mod why;

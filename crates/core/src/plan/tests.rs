@@ -1,6 +1,7 @@
 //! Tables of every transition, and the laws of planning.
 
 mod laws;
+mod states;
 mod table;
 
 use super::edge::end;
