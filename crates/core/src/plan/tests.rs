@@ -1,5 +1,6 @@
 //! Tables of every transition, and the laws of planning.
 
+mod gates;
 mod laws;
 mod states;
 mod table;

@@ -119,8 +119,8 @@ async fn a_trigger_that_cannot_be_is_refused_by_field() {
             ),
             (
                 json!({"image": format!("r.io/a@{digest}"), "reason": "x", "strategy": "canary"}),
-                422,
-                "strategy",
+                400,
+                "canary",
             ),
             (
                 json!({"image": "r.io/a:v1", "reason": "x", "colour": 1}),

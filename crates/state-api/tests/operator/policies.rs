@@ -95,7 +95,10 @@ async fn what_is_wrong_with_a_policy_is_named_field_by_field() {
         let missing = post(json!({"name": "a", "strategy": "auto"})).await;
         assert_eq!((missing.status, missing.fields()), (400, vec!["image"]));
 
-        let later = post(json!({"name": "a", "image": "r.io/a", "strategy": "canary"})).await;
+        let later = post(
+            json!({"name": "a", "image": "r.io/a", "strategy": "auto", "tag": {"type": "numeric"}}),
+        )
+        .await;
         assert_eq!((later.status, later.problem()), (422, "not-offered"));
         assert_eq!(later.fields(), ["strategy"]);
     }

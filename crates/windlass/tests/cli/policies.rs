@@ -57,7 +57,7 @@ async fn policies_are_made_and_changed_by_name_from_files() {
 async fn what_the_server_does_not_accept_is_exit_code_4_and_says_which_field() {
     let server = Server::start();
     let window = "name = \"w\"\nimage = \"r.example/a\"\nstrategy = \"staged\"\n\
-                  [[maintenance_windows]]\nstart = \"22:00\"\nend = \"04:00\"\n";
+                  [[maintenance_windows]]\nstart = \"26:00\"\nend = \"04:00\"\n";
     let file = server.file("window.toml", window);
     let ended = server
         .windlass(&["policies", "apply", "-f", file.to_str().unwrap()])

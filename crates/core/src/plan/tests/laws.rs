@@ -104,14 +104,16 @@ proptest! {
     fn planning_its_own_result_again_changes_nothing(case in any_case()) {
         let plan = case.plan();
         let mut next = carry_out(&case, &plan);
+        let mut status = plan.after.status;
         if plan.edges.iter().any(|edge| matches!(edge, Edge::Retried { .. })) {
             // Only the store knows who is in line again.
             let plan = next.plan();
             next = carry_out(&next, &plan);
+            status = plan.after.status;
         }
         let again = next.plan();
         prop_assert!(again.is_idle(), "first {:?}, then {:?}", plan, again);
-        prop_assert_eq!(again.after.status, plan.after.status);
+        prop_assert_eq!(again.after.status, status);
     }
 
     #[test]
@@ -200,5 +202,78 @@ proptest! {
         let rests = matches!(plan.waits_for, None
             | Some(Wait::Approval { .. } | Wait::StartTime { .. } | Wait::Operator { .. } | Wait::Rollback | Wait::Budget { .. }));
         prop_assert!(plan.is_idle() && rests, "{plan:?}");
+    }
+
+    /// Freezes, approvals, windows, limits and checks drawn at random: what is admitted is let through
+    /// by all of them, and what is told of a wait is in the future.
+    #[test]
+    fn every_gate_holds_and_every_wait_has_its_end(
+        case in any_case(),
+        limit in prop::option::of(1_u32..6),
+        two in prop::option::of(0_u32..20),
+        each in any::<bool>(),
+        actors in prop::collection::vec((1_i64..4, prop::sample::select(&["ann", "bob"])), 0..4),
+        frozen in prop::option::of((-60_i64..60, prop::option::of(60_i64..120))),
+        starts in prop::option::of(-60_i64..60),
+        later in 0_i64..4,
+        reversed in any::<bool>(),
+    ) {
+        let mut case = case;
+        case.rollout.rule.limits.max_in_flight = limit;
+        case.rollout.rule.starts_at = starts.map(at);
+        if let Some(above) = two {
+            case.rollout.rule.approval.two_people_above = Some(above);
+            let before = windlass_types::policy::ApprovalBefore::EachBatch;
+            case.rollout.rule.approval.before = each.then_some(before);
+        }
+        case.approvals = actors.iter().map(|(batch, actor)| Approval {
+            batch: *batch, actor: (*actor).to_owned(), reason: "x".to_owned(), approved_at: at(-9),
+        }).collect();
+        case.freezes = frozen.into_iter().map(|(from, to)| serde_json::from_value(json!({
+            "id": Uuid::from_u128(9), "kind": "freeze", "reason": "x", "starts_at": at(from), "ends_at": to.map(at),
+            "created_by": "a", "created_at": at(-90),
+        })).unwrap()).collect();
+        if later > 0 {
+            case.zones = vec![ZoneWaiting { time_zone: None, pending: i64::MAX / 2, later }];
+            case.retry_at = Some(at(40));
+        }
+        let plan = case.plan();
+        if reversed {
+            let mut turned = case.clone();
+            turned.approvals.reverse();
+            turned.zones.reverse();
+            turned.freezes.reverse();
+            prop_assert_eq!(&turned.plan(), &plan);
+        }
+        let admitted: i64 = plan.edges.iter().map(|edge| match edge {
+            Edge::Admitted { at_most, .. } => *at_most,
+            _ => 0,
+        }).sum();
+        let in_flight: i64 = case.batches.iter().map(BatchProgress::in_flight).sum();
+        if admitted > 0 {
+            prop_assert_eq!(plan.after.status, RolloutStatus::InProgress);
+            prop_assert!(limit.is_none_or(|limit| in_flight + admitted <= i64::from(limit)));
+            let overridden = plan.after.freeze_override.is_some();
+            prop_assert!(overridden || case.freezes.iter().all(|freeze| !freeze.is_in_force(case.now)));
+        }
+        for edge in &plan.edges {
+            let Edge::BatchStarted { batch } = edge else { continue };
+            prop_assert!(*batch > 1 || starts.is_none_or(|starts| starts <= 0));
+            if let (true, Some(above)) = (each, two) {
+                let mut people: std::collections::BTreeSet<&str> = case.approvals.iter()
+                    .filter(|a| a.batch == *batch).map(|a| a.actor.as_str()).collect();
+                people.extend(plan.edges.iter().filter_map(|edge| match edge {
+                    Edge::Approved { batch: approved, actor, .. } if approved == batch => Some(actor.as_str()),
+                    _ => None,
+                }));
+                let total = case.batches.iter().find(|p| p.batch == *batch).map_or(0, |p| p.total);
+                let need = 1 + usize::from(total > i64::from(above));
+                prop_assert!(people.len() >= need);
+            }
+        }
+        let recounted = plan.edges.iter().any(|edge| matches!(edge, Edge::Retried { .. }));
+        if let Some(wait) = plan.waits_for.filter(|wait| wait.is_timed() && !recounted) {
+            prop_assert!(wait.until().is_none_or(|until| case.now < until), "{wait:?}");
+        }
     }
 }

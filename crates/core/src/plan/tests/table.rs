@@ -3,11 +3,15 @@ use super::*;
 /// Edges in short, and what is waited for.
 fn told(case: &Case) -> (Vec<String>, String) {
     let plan = case.plan();
+    let is_start = |edge: &Edge| matches!(edge, Edge::BatchStarted { .. });
+    let starts = std::iter::once(false).chain(plan.edges.iter().map(is_start));
     let edges = plan
         .edges
         .iter()
-        // It goes with the start of its batch.
-        .filter(|edge| !matches!(edge, Edge::Admitted { .. }))
+        .zip(starts)
+        // The first slice goes with the start of its batch.
+        .filter(|(edge, start)| !(*start && matches!(edge, Edge::Admitted { .. })))
+        .map(|(edge, _)| edge)
         .map(|edge| match edge {
             Edge::BatchStarted { batch } => format!("start {batch}"),
             Edge::BatchCompleted {
@@ -28,13 +32,13 @@ fn told(case: &Case) -> (Vec<String>, String) {
     (edges, wait)
 }
 
-fn check(name: &str, case: &Case, edges: &[&str], wait: &str) {
+pub(super) fn check(name: &str, case: &Case, edges: &[&str], wait: &str) {
     let (found, waits) = told(case);
     assert_eq!(found, edges, "{name}");
     assert!(waits.starts_with(wait), "{name}: {waits}");
 }
 
-fn change(mut case: Case, change: impl FnOnce(&mut Case)) -> Case {
+pub(super) fn change(mut case: Case, change: impl FnOnce(&mut Case)) -> Case {
     change(&mut case);
     case
 }
