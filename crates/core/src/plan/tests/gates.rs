@@ -147,7 +147,7 @@ fn approvals_are_counted_by_person() {
     check(
         "an approval of another batch is none",
         &change(each, |c| {
-            c.approvals = vec![approval(1, "a"), approval(3, "a")]
+            c.approvals = vec![approval(1, "a"), approval(3, "a")];
         }),
         &[],
         "an operator's approval of batch 2",
