@@ -414,12 +414,20 @@ fn outcome(
         return Outcome::Failed(reason.unwrap_or(Reason::NoReport));
     }
     // The services do what they should; that the checks have nothing to say is no sign against them.
-    if proved && now >= until {
+    let give_up_at = checked::own_time(checks).map_or(until, |time| {
+        let begun = match facts.status {
+            DeviceStatus::Verifying => facts.since,
+            _ => now,
+        };
+        until.max(begun + time)
+    });
+    if proved && now >= give_up_at {
         return Outcome::Inconclusive;
     }
     let due = match window_end {
         Some(end) if !proved => end.min(until),
-        Some(_) | None => until,
+        Some(_) => give_up_at,
+        None => until,
     };
     let next = if due > now { due } else { now + recheck(rule) };
     Outcome::Wait(next.min(unreachable_at))

@@ -3,7 +3,7 @@
 use super::Facts;
 use super::service::Finding;
 use crate::checks;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use windlass_types::policy::{Check, CheckFrom, CheckKind, HealthRule};
 use windlass_types::rollout::{CheckStatus, DeviceStatus};
@@ -56,6 +56,21 @@ pub(super) fn look<'a>(
             (_, CheckFrom::Device) => from_device(facts, position, check),
         })
         .collect()
+}
+
+/// What a check that health-checker runs may take beyond its own time: until its last try is written
+/// down.
+const TO_WRITE_DOWN: TimeDelta = TimeDelta::seconds(60);
+
+/// How long those checks may take that have begun with the verification and are not decided yet. They
+/// have their own time, also where the device's deadline comes sooner.
+pub(super) fn own_time(checks: &[Checked<'_>]) -> Option<TimeDelta> {
+    checks
+        .iter()
+        .filter(|one| one.status == CheckStatus::Pending)
+        .filter(|one| one.check.runs_from() == CheckFrom::Server)
+        .map(|one| TimeDelta::seconds(i64::from(one.check.timeout_seconds)) + TO_WRITE_DOWN)
+        .max()
 }
 
 const fn passed(yes: bool) -> CheckStatus {

@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use windlass_types::policy::{Check, CheckFrom, CheckKind};
 
 fn any_reports() -> impl Strategy<Value = Vec<Said<'static>>> {
     let service = prop::option::weighted(
@@ -96,4 +97,88 @@ proptest! {
         };
         prop_assert_eq!(judge(&before), judge(&after));
     }
+
+    #[test]
+    fn a_device_with_checks_is_judged_in_time_and_no_data_is_no_pass(
+        reports in any_reports(), end in 0..100_i64, found in any_checks()
+    ) {
+        let wanted = wanted();
+        let rule = HealthRule { checks: checks_of(found.len()), ..rule() };
+        let checks = server_checks(&found);
+        let known = known(&reports);
+        let mut now = reports.last().map_or(0, |said| said.0) + end;
+        let (mut status, mut evidence) = (DeviceStatus::Scheduled, None);
+        // What has begun late has its own time all the same.
+        let bound = at(now.max(300) + 30 + 2 * 7 + 360);
+        for turn in 0.. {
+            prop_assert!(turn < 200);
+            let told = Steps::read(evidence.as_ref());
+            let facts = Facts {
+                server_checks: &checks,
+                steps: told,
+                ..facts(status, &wanted, Some(&known), Some(now))
+            };
+            let judged = judge(&facts, &rule, at(now)).unwrap();
+            let steps = Steps::read(Some(&judged.evidence));
+            prop_assert_eq!(told.and(steps), steps, "a step that was told is never taken back");
+            prop_assert_eq!(judged.evidence["checks"].as_array().map(Vec::len), Some(found.len()));
+            status = judged.status;
+            evidence = Some(judged.evidence);
+            let Some(check) = judged.check_at else { break };
+            prop_assert!(check > at(now) && check <= bound);
+            now = (check - at(0)).num_seconds();
+        }
+        let all_passed = found.iter().all(|status| *status == CheckStatus::Passed);
+        let any_failed = found.contains(&CheckStatus::Failed);
+        match status {
+            DeviceStatus::Completed => prop_assert!(all_passed),
+            DeviceStatus::Inconclusive => prop_assert!(!all_passed && !any_failed),
+            other => prop_assert_eq!(other, DeviceStatus::Failed),
+        }
+    }
+
+    #[test]
+    fn a_verdict_once_given_stays(
+        reports in any_reports(),
+        status in prop::sample::select(vec![
+            DeviceStatus::Completed, DeviceStatus::Failed, DeviceStatus::Inconclusive,
+            DeviceStatus::Skipped, DeviceStatus::RollingBack, DeviceStatus::RolledBack,
+            DeviceStatus::RollbackFailed, DeviceStatus::Pending,
+        ]),
+        now in 0..5000_i64,
+    ) {
+        let (wanted, known) = (wanted(), known(&reports));
+        let facts = facts(status, &wanted, Some(&known), Some(now));
+        prop_assert_eq!(judge(&facts, &rule(), at(now)), None);
+    }
+}
+
+fn any_checks() -> impl Strategy<Value = Vec<CheckStatus>> {
+    let status = prop::sample::select(vec![
+        CheckStatus::Pending,
+        CheckStatus::Passed,
+        CheckStatus::Passed,
+        CheckStatus::Failed,
+        CheckStatus::Inconclusive,
+    ]);
+    prop::collection::vec(status, 1..4)
+}
+
+fn checks_of(count: usize) -> Vec<Check> {
+    let mut check = Check::new(CheckKind::Tcp);
+    check.from = Some(CheckFrom::Server);
+    vec![check; count]
+}
+
+fn server_checks(found: &[CheckStatus]) -> Vec<ServerCheck> {
+    (0..)
+        .zip(found)
+        .map(|(position, status)| ServerCheck {
+            position,
+            status: *status,
+            tries: 1,
+            output: String::new(),
+            checked_at: None,
+        })
+        .collect()
 }
