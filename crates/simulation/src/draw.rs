@@ -73,6 +73,17 @@ pub(crate) fn policy(dice: &mut fastrand::Rng, name: &str, now: DateTime<Utc>) -
     spec
 }
 
+/// Takes the gates out of a policy.
+pub(crate) fn ungated(spec: &mut PolicySpec) {
+    if matches!(spec.strategy, Strategy::Manual | Strategy::Scheduled) {
+        spec.strategy = Strategy::Staged;
+    }
+    spec.approval = ApprovalRule::default();
+    spec.starts_at = None;
+    spec.maintenance_windows = Vec::new();
+    spec.limits = Limits::default();
+}
+
 fn batches(dice: &mut fastrand::Rng) -> Vec<BatchSize> {
     match dice.u32(..4) {
         0 => vec![
@@ -112,7 +123,7 @@ pub(crate) fn region(dice: &mut fastrand::Rng) -> String {
 }
 
 fn window(dice: &mut fastrand::Rng) -> MaintenanceWindow {
-    let time = |dice: &mut fastrand::Rng| format!("{:02}:{:02}", dice.u32(..24), dice.u32(..60));
+    let time = |minute: u32| format!("{:02}:{:02}", minute / 60 % 24, minute % 60);
     let days = [
         Day::Mon,
         Day::Tue,
@@ -125,17 +136,22 @@ fn window(dice: &mut fastrand::Rng) -> MaintenanceWindow {
     let chosen = if percent(dice, 60) {
         Vec::new()
     } else {
-        days.into_iter().filter(|_| dice.bool()).collect()
+        vec![
+            one_of(dice, &days).unwrap_or(Day::Mon),
+            one_of(dice, &days).unwrap_or(Day::Thu),
+        ]
     };
-    let start = time(dice);
+    // Two hours at least, so that no step of time passes over it unseen; at times over midnight.
+    let start = dice.u32(..1_440);
+    let end = start + dice.u32(120..1_400);
     MaintenanceWindow {
         time_zone: percent(dice, 50)
             .then(|| one_of(dice, &ZONES))
             .flatten()
             .map(|(name, _)| name.to_owned()),
         days: chosen,
-        end: time(dice),
-        start,
+        start: time(start),
+        end: time(end),
     }
 }
 

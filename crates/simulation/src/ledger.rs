@@ -122,6 +122,40 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// Whether this image failed on the device or is in quarantine for it.
+    pub(crate) fn is_bad(&self, image: &str, device: DeviceId) -> bool {
+        digest_of(image).is_some_and(|digest| {
+            self.failed
+                .get(&device)
+                .is_some_and(|failed| failed.contains(digest))
+                || self.quarantined(digest, device)
+        })
+    }
+
+    /// Whether nothing but the rollout itself keeps a device from taking its image.
+    pub(crate) fn may_take(&self, device: DeviceId, rollout: &Rollout) -> bool {
+        let image = rollout
+            .digest
+            .as_ref()
+            .map_or_else(String::new, |digest| format!("@{digest}"));
+        !self.is_bad(&image, device)
+            && self
+                .targets
+                .get(&device)
+                .is_some_and(|target| target.source != TargetSource::Operator)
+    }
+
+    /// How many devices of a rollout are on their way.
+    pub(crate) fn in_flight(&self, rollout: RolloutId) -> i64 {
+        let mine = self
+            .rows
+            .iter()
+            .filter(|((id, _), row)| *id == rollout && row.status.is_in_flight());
+        i64::try_from(mine.count()).unwrap_or(i64::MAX)
+    }
+}
+
 fn digest_of(image: &str) -> Option<&str> {
     image.split_once('@').map(|(_, digest)| digest)
 }

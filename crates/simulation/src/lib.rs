@@ -36,6 +36,10 @@ use world::World;
 pub struct Settings {
     /// Devices at most.
     pub most_devices: Option<u64>,
+    /// Rules without gates: no limits, windows, start times, approvals and freezes.
+    pub plain: bool,
+    /// Whether the run ends with the trouble, without the calm after which everything must end.
+    pub safety_only: bool,
     /// A fault planted on purpose.
     pub plant: Option<Plant>,
     /// Whether each step and event is printed as it happens.
@@ -104,10 +108,10 @@ impl Simulation {
         let clock = Clock::manual(beginning);
         let store = Store::connect(&options(&path, seed, &clock)).await?;
         let most = settings.most_devices.unwrap_or(u64::MAX);
-        let mut world = World::new(seed, store.clone(), clock, most).await?;
+        let mut world = World::new(seed, store.clone(), clock, most, settings.plain).await?;
         world.plant = settings.plant;
         world.trace = settings.trace;
-        let broken = run::run(&mut world).await.err();
+        let broken = run::run(&mut world, settings.safety_only).await.err();
         let outcome = Outcome {
             broken,
             steps: world.steps.iter().cloned().collect(),

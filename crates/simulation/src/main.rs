@@ -23,6 +23,12 @@ struct Arguments {
     /// Devices of a world at most.
     #[arg(long)]
     devices: Option<u64>,
+    /// Rules without gates: no limits, windows, start times, approvals and freezes.
+    #[arg(long)]
+    plain: bool,
+    /// End with the trouble, without the calm after which everything must end.
+    #[arg(long)]
+    safety_only: bool,
     /// Print each step and event as it happens.
     #[arg(long)]
     trace: bool,
@@ -49,6 +55,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<u64> {
     let settings = Settings {
         most_devices: arguments.devices,
         trace: arguments.trace,
+        plain: arguments.plain,
+        safety_only: arguments.safety_only,
         plant: None,
     };
     let (from, count) = arguments

@@ -157,6 +157,8 @@ fn device_event(rollout: &mut Rollout, device: DeviceId, event: &Event) {
         }
         EventType::UpdateCompleted => row.verdict = Some("healthy".to_owned()),
         EventType::UpdateFailed => row.verdict = Some("failed".to_owned()),
+        // It is tried again: nothing is known of it.
+        EventType::RetryScheduled => row.verdict = None,
         EventType::DeviceSkipped => {
             row.status = "skipped".to_owned();
             row.reason = text(data, "reason");

@@ -20,7 +20,9 @@ use windlass_types::ids::{
     CommandId, CorrelationId, DeviceId, FreezeId, PolicyId, RolloutId, TriggerId,
 };
 use windlass_types::image::{Digest, ImageReference};
-use windlass_types::policy::{Filters, OnUnresolved, PolicySpec, RolloutRule};
+use windlass_types::policy::{
+    ApprovalRule, Filters, Limits, OnUnresolved, PolicySpec, RolloutRule, Strategy,
+};
 use windlass_types::rollout::{CommandKind, DeviceStatus};
 use windlass_types::target::{TargetSource, TargetState};
 
@@ -146,6 +148,37 @@ pub(crate) fn drawn(
             *slot += 1;
             Some(Button::Push(repository, *slot))
         }
+    }
+}
+
+/// The same without gates; none where it is nothing but one.
+pub(crate) fn ungated(button: Button) -> Option<Button> {
+    match button {
+        Button::Freeze(..) => None,
+        Button::Command {
+            kind: CommandKind::Approve | CommandKind::RollbackBatch,
+            ..
+        } => None,
+        Button::Trigger(rule, filters, image) => {
+            let mut rule = *rule;
+            if matches!(rule.strategy, Strategy::Manual | Strategy::Scheduled) {
+                rule.strategy = Strategy::Staged;
+            }
+            rule.approval = ApprovalRule::default();
+            rule.starts_at = None;
+            rule.maintenance_windows = Vec::new();
+            rule.limits = Limits::default();
+            Some(Button::Trigger(Box::new(rule), filters, image))
+        }
+        Button::MakePolicy(mut spec) => {
+            draw::ungated(&mut spec);
+            Some(Button::MakePolicy(spec))
+        }
+        Button::ChangePolicy(id, mut spec) => {
+            draw::ungated(&mut spec);
+            Some(Button::ChangePolicy(id, spec))
+        }
+        other => Some(other),
     }
 }
 

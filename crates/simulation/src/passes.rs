@@ -68,6 +68,10 @@ impl Replica {
         })
     }
 
+    pub(crate) fn store(&self) -> Store {
+        self.deps.store.clone()
+    }
+
     /// The pass as this replica runs it.
     pub(crate) fn work(&self, pass: Pass) -> Work {
         let (deps, metrics, verdicts) = (

@@ -19,7 +19,7 @@ use windlass_service::Deps;
 use windlass_state_api::{Said, judged, write_reports};
 use windlass_store::{Clock, Session, Store, events, presence, targets};
 use windlass_types::event::{EventType, NewEvent};
-use windlass_types::ids::{DeviceId, PolicyId};
+use windlass_types::ids::{DeviceId, PolicyId, RolloutId};
 use windlass_types::policy::PolicySpec;
 
 /// All there is.
@@ -44,6 +44,10 @@ pub(crate) struct World {
     /// The last steps, for people.
     pub(crate) steps: VecDeque<String>,
     pub(crate) transactions: u64,
+    /// Whether rules have no gates.
+    pub(crate) plain: bool,
+    /// What a planted counter has counted.
+    pub(crate) counted: BTreeMap<RolloutId, i64>,
 }
 
 impl World {
@@ -52,6 +56,7 @@ impl World {
         store: Store,
         clock: Clock,
         most_devices: u64,
+        plain: bool,
     ) -> anyhow::Result<Self> {
         let mut dice = Dice::new(seed);
         let api_process = Process::new();
@@ -71,6 +76,8 @@ impl World {
             trace: false,
             steps: VecDeque::new(),
             transactions: 0,
+            plain,
+            counted: BTreeMap::new(),
             seed,
             clock,
             store,
@@ -88,6 +95,9 @@ impl World {
             let id = PolicyId(tx.new_id());
             let mut spec = draw::policy(&mut dice.rules, &format!("policy-{number}"), now);
             // The first is about something that every fleet has.
+            if plain {
+                draw::ungated(&mut spec);
+            }
             if number == 0 {
                 crate::images::REPOSITORIES[0].clone_into(&mut spec.image);
             }
@@ -266,6 +276,11 @@ impl World {
             &mut self.next_version,
             now,
         )?;
+        let button = if self.plain {
+            operators::ungated(button)?
+        } else {
+            button
+        };
         Some(self.pressed(button))
     }
 

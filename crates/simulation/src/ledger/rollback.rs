@@ -85,7 +85,11 @@ impl Ledger {
                 .find(|image| !digest_of(image).is_some_and(bad));
             let before = self.before.get(&(rollout, key));
             let chosen = before.is_some_and(|before| before.image == *to && !before.by_rollout);
-            if proved.is_some_and(|proved| proved != to) && !chosen {
+            // Where it proved nothing: what it had before, where that was no rollout's attempt.
+            let before_fits =
+                before.filter(|b| !b.by_rollout && !digest_of(&b.image).is_some_and(bad));
+            let expected = proved.or(before_fits.map(|before| &before.image));
+            if expected.is_some_and(|expected| expected != to) && !chosen {
                 return Err(Broken::law(
                     Law::BackToOwnLastGood,
                     format!(
