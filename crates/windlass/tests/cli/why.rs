@@ -46,7 +46,7 @@ async fn why_tells_devices_rollouts_and_images_apart() {
     let people = server.windlass(&["why", &uuid]).await;
     assert_eq!(people.code, 0, "{people:?}");
     for part in [
-        "waits in batch 1",
+        "The device waits in batch",
         "waits for a person's approval",
         "Approve it.",
     ] {
