@@ -12,7 +12,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use windlass_core::rollback::Move;
 use windlass_core::target::{set_image, state_id, with_version};
-use windlass_store::rollbacks::{self, PutBack, Scope};
+use windlass_store::rollbacks::{self, Presence, PutBack, Scope};
 use windlass_store::{Result, Session, Store, events, rollouts, targets};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::{DeviceId, RolloutId};
@@ -220,8 +220,9 @@ fn rollback(store: Store, rollout: Rollout, device: DeviceId, to: String) -> Wor
     Box::pin(async move {
         let mut tx = store.begin().await?;
         rollouts::lock(&mut tx, rollout.id).await?;
-        let rows = rollbacks::candidates(&mut tx, rollout.id, Scope::Failed, 100).await?;
-        let Some(row) = rows.into_iter().find(|row| row.device == device) else {
+        let rows =
+            rollbacks::candidates(&mut tx, rollout.id, Scope::Failed, Presence::Any, 100).await?;
+        let Some(row) = rows.rows.into_iter().find(|row| row.device == device) else {
             return Ok(());
         };
         let Some((target, mut state)) = targets::get(&mut tx, device).await? else {
