@@ -50,7 +50,7 @@ pub struct Way<S: 'static> {
 
 /// Whether there is a way from one state to another; from none: whether it may be made so.
 #[must_use]
-pub fn leads<S: PartialEq>(ways: &[Way<S>], from: Option<S>, to: S) -> bool {
+pub fn leads<S: Copy + PartialEq>(ways: &[Way<S>], from: Option<S>, to: S) -> bool {
     ways.iter().any(|way| {
         way.to == to
             && match &from {

@@ -154,7 +154,13 @@ async fn a_stream_that_breaks_again_and_again_has_no_hole_and_no_double() {
 
     let mut seen = Vec::new();
     let mut place = Cursor::default();
+    let begun = std::time::Instant::now();
     while seen.len() < usize::try_from(WRITERS * EACH).unwrap() {
+        let events = seen.len();
+        assert!(
+            begun.elapsed() < Duration::from_secs(120),
+            "waited in vain for every event; {events} came"
+        );
         // A new connection each few events, taken up where the last one broke off.
         let mut stream = client
             .events(EventFilter::default(), Some(place))
