@@ -83,8 +83,7 @@ impl Model {
                 }) else {
                     return;
                 };
-                let class = data.get("class");
-                let part = |key| class.and_then(|class| text(class, key));
+                let part = |key: &str| text(data, &format!("tag_{key}"));
                 match (event.kind, part("key")) {
                     (EventType::Quarantined, key) => {
                         let value = part("value").unwrap_or_default();
@@ -167,7 +166,9 @@ fn device_event(rollout: &mut Rollout, device: DeviceId, event: &Event) {
         EventType::RollbackScheduled => row.status = "rolling_back".to_owned(),
         _ => {}
     }
-    if let Some(status) = text(data, "status") {
+    // Why it goes back is why it failed: that stays.
+    let status = text(data, "status").filter(|_| event.kind != EventType::RollbackScheduled);
+    if let Some(status) = status {
         row.status = status;
         row.reason = text(data, "reason");
     }
