@@ -8,6 +8,7 @@ use crate::plant;
 use crate::world::World;
 use chrono::TimeDelta;
 use windlass_types::ids::RolloutId;
+use windlass_types::policy::Strategy;
 use windlass_types::rollout::{CommandKind, DeviceStatus, RolloutStatus, StatusReason};
 
 /// Steps of a run at most.
@@ -183,7 +184,11 @@ async fn let_go(world: &mut World, round: u32) -> Held {
         .ledger
         .rollouts
         .values()
-        .filter(|r| r.status == RolloutStatus::Paused || r.rule.approval_before().is_some())
+        .filter(|r| {
+            r.status == RolloutStatus::Paused
+                || r.rule.approval_before().is_some()
+                || r.strategy == Strategy::Ab
+        })
         .map(|r| (r.id, r.status, r.status_reason, r.current_batch))
         .collect();
     for (id, status, reason, batch) in waiting {
