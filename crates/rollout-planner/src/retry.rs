@@ -7,9 +7,9 @@ use windlass_store::{Result, Session, events};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::DeviceId;
 use windlass_types::image::ImageReference;
-use windlass_types::rollout::{Command, Rollout};
+use windlass_types::rollout::{Command, DeviceStatus, Rollout};
 
-/// Puts the devices back in line and tells of each. The rollout is locked and saved.
+/// Puts the devices back in line and tells of each what its row is now: no reason, no verdict. The rollout is locked and saved.
 pub(crate) async fn carry_out(
     tx: &mut Session,
     rollout: &Rollout,
@@ -33,7 +33,11 @@ pub(crate) async fn carry_out(
             .data(json!({
                 "image": image,
                 "batch": batch,
-                "reason": "ordered",
+                "status": DeviceStatus::Pending,
+                "reason": null,
+                "verdict": null,
+                "retries": 0,
+                "by": "order",
                 "detail": order.map(|command| command.reason.clone()),
                 "retry_at": now,
             }))

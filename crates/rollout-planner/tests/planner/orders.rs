@@ -1,7 +1,7 @@
 //! Approvals and retries.
 
 use crate::site::{PATIENCE, running};
-use serde_json::json;
+use serde_json::{Value, json};
 use windlass_testkit::eventually;
 use windlass_testkit::fleet::{self, digest};
 use windlass_types::event::EventType;
@@ -49,6 +49,23 @@ async fn a_failed_device_that_is_tried_again_gets_the_same_image_as_a_new_versio
         })
         .await;
         assert_eq!(site.told(EventType::RetryScheduled).await, 1);
+        let mut read = site.test.store.read().await.unwrap();
+        let (data,): (String,) = read
+            .sql("SELECT CAST(data AS TEXT) FROM events WHERE type = 'device.retry_scheduled'")
+            .one()
+            .await
+            .unwrap();
+        drop(read);
+        // The log alone tells what the row is: pending, without a reason and a verdict.
+        let data: Value = serde_json::from_str(&data).unwrap();
+        let told = json!([
+            data["status"],
+            data["batch"],
+            data["retries"],
+            data["reason"],
+            data["verdict"]
+        ]);
+        assert_eq!(told, json!(["pending", 1, 0, null, null]));
         assert_eq!(site.told(EventType::ImageUpdateScheduled).await, 4);
         assert_eq!(site.judge(id, DeviceStatus::Completed, 3).await, 3);
         site.reaches(id, RolloutStatus::Completed, 1).await;
