@@ -10,6 +10,8 @@ mod commands;
 mod devices;
 mod document;
 mod events;
+mod freezes;
+mod guards;
 mod harness;
 mod images;
 mod policies;
