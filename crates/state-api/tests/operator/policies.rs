@@ -100,7 +100,7 @@ async fn what_is_wrong_with_a_policy_is_named_field_by_field() {
         )
         .await;
         assert_eq!((later.status, later.problem()), (422, "not-offered"));
-        assert_eq!(later.fields(), ["strategy"]);
+        assert_eq!(later.fields(), ["tag"]);
     }
 }
 
