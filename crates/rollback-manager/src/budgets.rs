@@ -75,7 +75,10 @@ async fn is_over(session: &mut Session, id: RolloutId) -> Result<bool> {
 /// Whether a rollout is beyond a budget.
 async fn judge(session: &mut Session, rollout: &Rollout) -> Result<Option<Exceeded>> {
     let failures = rollouts::failure_count(session, rollout).await?;
-    let ended = rollbacks::batch_ended(session, rollout.id, rollout.current_batch).await?;
+    // A batch that has ended stays so for its budget when a device of it is tried again: the planner
+    // admits nobody meanwhile, and would wait for this for ever.
+    let ended = rollout.next_batch_at.is_some()
+        || rollbacks::batch_ended(session, rollout.id, rollout.current_batch).await?;
     Ok(exceeded(
         &failures,
         &rollout.rule.failure,
@@ -132,12 +135,14 @@ async fn carry_out(
     let was = rollout.status;
     let running = was == RolloutStatus::InProgress;
     let mut done = false;
+    let digest = rollouts::shipped_digest(tx, rollout.id).await?;
     if found.blames_image()
-        && let Some(digest) = rollouts::shipped_digest(tx, rollout.id).await?
+        && let Some(digest) = &digest
     {
-        done = condemn(tx, rollout, found, &digest).await?;
+        done = condemn(tx, rollout, found, digest).await?;
     }
-    if let Some(class) = class_of(rollout, found) {
+    // Without a digest a class cannot be held apart: then it is the whole rollout's.
+    if let Some(class) = class_of(rollout, found).filter(|_| digest.is_some()) {
         if done && (running || was == RolloutStatus::Paused) {
             take_class_back(tx, rollout, &class).await?;
         }

@@ -108,3 +108,58 @@ async fn failures_of_a_rollout_that_no_longer_runs_quarantine_its_digest_too() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_batch_that_has_ended_stays_so_for_its_budget_when_a_device_of_it_is_tried_again() {
+    let rule = RolloutRule {
+        failure: FailureRule {
+            max_consecutive_failures: 0,
+            min_sample: 20,
+            ..FailureRule::default()
+        },
+        ..RolloutRule::default()
+    };
+    for world in worlds(3, &rule).await {
+        world.scenario.fail(world.device(0)).await;
+        world.set(1, "status = 'pending', retries = 1").await;
+        world.pass().await;
+        assert_eq!(world.scenario.status().await.0, "in_progress", "too few");
+        // The planner admits nobody beyond a budget: were this not judged, neither would go on.
+        world.rollout("next_batch_at = created_at").await;
+        world.pass().await;
+        assert_eq!(
+            world.scenario.status().await,
+            ("paused".to_owned(), Some("failure_rate".to_owned()))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_class_beyond_its_budget_pauses_the_rollout_where_the_digest_is_not_known() {
+    let rule = RolloutRule {
+        failure: FailureRule {
+            quarantine_by: Some("model".to_owned()),
+            ..FailureRule::default()
+        },
+        ..RolloutRule::default()
+    };
+    for world in worlds(10, &rule).await {
+        let mut tx = world.store().begin().await.unwrap();
+        tx.sql("INSERT INTO device_tags (device_uuid, key, value) VALUES ($1, 'model', 'new')")
+            .bind(world.device(9).0)
+            .execute()
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        world
+            .rollout("digest = NULL, tag = 'v2', known_digest = NULL")
+            .await;
+        for at in 0..4 {
+            world.scenario.fail(world.device(at)).await;
+        }
+        world.pass().await;
+        assert_eq!(world.scenario.status().await.0, "paused");
+        assert_eq!(world.count(EventType::RolloutPaused).await, 1);
+        assert_eq!(world.count(EventType::Quarantined).await, 0);
+    }
+}
