@@ -40,6 +40,8 @@ pub async fn lock(
     session: &mut Session,
     devices: &[DeviceId],
 ) -> Result<BTreeMap<DeviceId, Before>> {
+    /// Device, agent's and system's version, time zone.
+    type Found = (Uuid, Option<String>, Option<String>, Option<String>);
     let kind = session.kind();
     let mut devices = devices.to_vec();
     devices.sort_unstable();
@@ -54,7 +56,7 @@ pub async fn lock(
             Kind::Postgres => "FOR NO KEY UPDATE",
             Kind::Sqlite => "",
         };
-        let rows: Vec<(Uuid, Option<String>, Option<String>, Option<String>)> = bind_all(
+        let rows: Vec<Found> = bind_all(
             session.built(format!(
                 "SELECT uuid, agent_version, os_version, time_zone FROM devices WHERE uuid IN {list} \
                  ORDER BY uuid {lock}"
