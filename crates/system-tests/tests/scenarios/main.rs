@@ -106,7 +106,7 @@ async fn one(name: &'static str, scenario: Running) -> Result<(), &'static str> 
     let begun = Instant::now();
     let ended = tokio::task::spawn_local(scenario).await;
     eprintln!("{name}: {:.1} s", begun.elapsed().as_secs_f32());
-    ended.map_err(|_| name)
+    ended.or(Err(name))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -41,7 +41,7 @@ enum Place {
         _folder: tempfile::TempDir,
     },
     Many {
-        _redis: RedisServer,
+        _redis: Box<RedisServer>,
         _database: TestStore,
     },
 }
@@ -132,7 +132,7 @@ impl Tier {
             .collect();
         let store = database.url.clone();
         let place = Place::Many {
-            _redis: redis,
+            _redis: Box::new(redis),
             _database: database,
         };
         let api = addresses[4].clone();

@@ -346,7 +346,12 @@ async fn cast(given: &Demo, client: &Client, bad: &Digest) -> Result<Vec<DeviceS
             behaviour = behaviour.replaying();
         }
         if index / 3 % 3 == 1 {
-            behaviour = behaviour.bad_on(bad.as_str(), *fault);
+            // A pull that fails and is told of would be taken for the registry's fault, not the image's.
+            let fault = match (style, fault) {
+                (Style::Ours, Fault::RemovesContainer) => Fault::ReportsError,
+                (_, fault) => *fault,
+            };
+            behaviour = behaviour.bad_on(bad.as_str(), fault);
         }
         let name = format!("{fleet}-{:02}", index / 2 + 1);
         specs.push(DeviceSpec::drawn(given.seed, u64::from(index), name, key).behaving(behaviour));
