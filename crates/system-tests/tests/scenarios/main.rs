@@ -41,7 +41,7 @@ macro_rules! scenarios {
 
 /// Those that mind nobody.
 const TOGETHER: &[Scenario] = scenarios![
-    strategies: auto_reaches_every_device_at_once, staged_goes_batch_by_batch,
+    strategies: scheduled_waits_for_its_time_and_its_window, of_two_rollouts_of_an_image_the_one_by_hand_has_the_device, auto_reaches_every_device_at_once, staged_goes_batch_by_batch,
         canary_by_count_soaks_before_the_others_follow,
         canary_by_tags_begins_with_the_devices_that_carry_them,
         manual_waits_for_two_different_people, each_batch_waits_for_its_own_approval,

@@ -252,3 +252,79 @@ pub(crate) async fn a_device_that_joins_late_is_in_the_last_batch(tier: Arc<Tier
 pub(crate) fn time(value: &Value) -> chrono::DateTime<Utc> {
     value.as_str().unwrap().parse().unwrap()
 }
+
+pub(crate) async fn scheduled_waits_for_its_time_and_its_window(tier: Arc<Tier>) {
+    // Two devices are where it is day for the window, two where it is not.
+    let scene = Scene::of(&tier, "scheduled", 4, |_, device| device).await;
+    let now = Utc::now();
+    let clock = |hours: i64| (now + TimeDelta::hours(hours)).format("%H:%M").to_string();
+    for uuid in scene.uuids.iter().take(2) {
+        scene.patch(*uuid, json!({"time_zone": "Etc/GMT+6"})).await;
+    }
+    let starts_at = now + TimeDelta::seconds(12);
+    let window = json!({"start": clock(-2), "end": clock(2)});
+    scene
+        .policy(json!({"strategy": "scheduled", "batches": [{"percent": 100}], "starts_at": starts_at, "maintenance_windows": [window]}))
+        .await;
+    let rollout = scene.ship("v2").await;
+    if Utc::now() + TimeDelta::seconds(2) < starts_at {
+        scene.waits(&rollout, "scheduled", "start").await;
+    }
+    scene.runs("v2", 2).await;
+    scene
+        .waits(&rollout, "in_progress", "maintenance window")
+        .await;
+    let rows = scene.rows(&rollout).await;
+    let admitted = rows.iter().filter(|row| row["admitted_at"].is_string());
+    for row in admitted.clone() {
+        assert!(time(&row["admitted_at"]) >= starts_at, "{row:#}");
+    }
+    assert_eq!(admitted.count(), 2, "{rows:#?}");
+    // They move to where the window is open.
+    for uuid in scene.uuids.iter().take(2) {
+        scene.patch(*uuid, json!({"time_zone": "Etc/UTC"})).await;
+    }
+    scene.rests(&rollout, "completed").await;
+    assert_eq!(scene.running("v2"), 4);
+}
+
+pub(crate) async fn of_two_rollouts_of_an_image_the_one_by_hand_has_the_device(tier: Arc<Tier>) {
+    let scene = Scene::of(&tier, "conflict", 3, |_, device| device).await;
+    scene
+        .policy(json!({"strategy": "manual", "batches": [{"percent": 100}]}))
+        .await;
+    let by_policy = scene.ship("v2").await;
+    scene
+        .waits(&by_policy, "awaiting_approval", "approval")
+        .await;
+    // Of a tag that the policy's rollout is not superseded by.
+    let chosen = scene.uuids[0];
+    let hotfix = scene.push("v2", "v2").await;
+    let asked = json!({"image": hotfix, "filters": {"uuids": [chosen]}, "reason": "a try",
+                       "rule": {"strategy": "manual", "batches": [{"percent": 100}],
+                                "health": {"stable_window_seconds": 1}}});
+    let trigger = scene.ann().post("/images/trigger-update", &asked).await;
+    let by_hand = until("the trigger has its rollout", async || {
+        let id = trigger["id"].as_str()?;
+        let now = scene.ann().get(&format!("/images/triggers/{id}")).await;
+        now["rollout"]["id"].as_str().map(str::to_owned)
+    })
+    .await;
+    let outcome = scene.ann().command(&by_policy, "approve", json!({}));
+    assert_eq!(outcome.await, "applied");
+    scene.rests(&by_policy, "completed").await;
+    let rows = scene.rows(&by_policy).await;
+    let row = rows
+        .iter()
+        .find(|row| row["device_uuid"] == chosen.to_string());
+    let row = row.unwrap();
+    assert_eq!(
+        (&row["status"], &row["reason"]),
+        (&json!("skipped"), &json!("higher_priority"))
+    );
+    assert_eq!(scene.running("v2"), 2);
+    let outcome = scene.ann().command(&by_hand, "approve", json!({}));
+    assert_eq!(outcome.await, "applied");
+    scene.rests(&by_hand, "completed").await;
+    assert_eq!(scene.running("v2"), 3);
+}
