@@ -1,6 +1,9 @@
 use super::*;
+use crate::windows;
 use proptest::prelude::*;
 use proptest::strategy::Strategy;
+use windlass_types::policy::{Check, CheckKind, MaintenanceWindow, Ramp};
+use windlass_types::rollout::CheckStatus;
 
 /// What the shells do with a plan: write the rollout, admit the batch, settle the commands.
 fn carry_out(case: &Case, plan: &Plan) -> Case {
@@ -66,6 +69,79 @@ fn any_progress(batch: i64) -> impl Strategy<Value = BatchProgress> {
             ..BatchProgress::default()
         },
     )
+}
+
+const ZONES: [Option<&str>; 4] = [
+    None,
+    Some("Asia/Tokyo"),
+    Some("America/Phoenix"),
+    Some("no/zone"),
+];
+
+/// Each zone once.
+fn zoned(zones: &[(Option<&str>, i64)]) -> Vec<ZoneWaiting> {
+    let pending: std::collections::BTreeMap<_, _> = zones.iter().copied().collect();
+    let zone = |(zone, pending): (Option<&str>, i64)| ZoneWaiting {
+        time_zone: zone.map(str::to_owned),
+        pending,
+        later: 0,
+    };
+    pending.into_iter().map(zone).collect()
+}
+
+fn frozen(number: u128, from: i64, to: Option<i64>) -> Freeze {
+    serde_json::from_value(json!({
+        "id": Uuid::from_u128(number), "kind": "freeze", "reason": "x", "starts_at": at(from),
+        "ends_at": to.map(at), "created_by": "a", "created_at": at(-90),
+    }))
+    .unwrap()
+}
+
+/// Adds checks of the present batch, of which the last may not have been made yet; a window in the
+/// devices' own zones; a ramp.
+fn gated(case: &mut Case, checks: &[CheckStatus], window: Option<(u32, u32)>, base: Option<u32>) {
+    let rule = &mut case.rollout.rule;
+    rule.health.checks = vec![Check::new(CheckKind::Custom); checks.len()];
+    rule.maintenance_windows = window
+        .map(|(start, end)| MaintenanceWindow {
+            time_zone: None,
+            days: Vec::new(),
+            start: format!("{start:02}:00"),
+            end: format!("{end:02}:00"),
+        })
+        .into_iter()
+        .collect();
+    rule.limits.per_minute = base.map(|base| Ramp {
+        base,
+        factor: 2.0,
+        after_successes: 3,
+        max: Some(10),
+    });
+    let batch = case.rollout.current_batch;
+    let rows = (0_i64..).zip(checks).map(|(position, status)| GateCheck {
+        batch,
+        position,
+        name: format!("check {position}"),
+        status: *status,
+        evidence: json!({}),
+        checked_at: None,
+        deadline_at: at(90),
+        waived_by: None,
+    });
+    case.checks = rows.collect();
+}
+
+fn sorted(mut plan: Plan) -> Plan {
+    for edge in &mut plan.edges {
+        if let Edge::Admitted {
+            time_zones: Some(zones),
+            ..
+        } = edge
+        {
+            zones.sort();
+        }
+    }
+    plan
 }
 
 prop_compose! {
@@ -148,7 +224,128 @@ proptest! {
         let before = case.batches.iter().find(|p| p.batch == case.rollout.current_batch);
         let open = before.map_or(0, |p| p.pending + p.in_flight());
         prop_assert!(open == 0 || case.rollout.next_batch_at.is_some());
-        prop_assert!(case.rollout.next_batch_at.is_none_or(|next| next <= case.now));
+        // The delay is over, or a person cut it short.
+        let cut = plan.edges.iter().any(|edge| matches!(edge, Edge::DelayCut { .. }));
+        prop_assert!(cut || case.rollout.next_batch_at.is_none_or(|next| next <= case.now));
+    }
+
+    /// Where nobody is on the way, nobody in line and no gate in between, a rollout goes on, or says a
+    /// time or whose turn it is: that of the rollback-manager for budgets, and of people.
+    #[test]
+    fn a_rollout_with_nobody_to_wait_for_does_not_wait_for_nothing(case in any_case(), ended in any::<bool>()) {
+        let mut case = case;
+        case.commands.clear();
+        case.rollout.status = RolloutStatus::InProgress;
+        case.rollout.current_batch = case.rollout.current_batch.max(1);
+        let current = case.rollout.current_batch;
+        for progress in case.batches.iter_mut().filter(|p| p.batch <= current) {
+            // Whoever was in line or on the way was left out, whatever was noted of the batch before.
+            progress.skipped += std::mem::take(&mut progress.pending) + std::mem::take(&mut progress.scheduled)
+                + std::mem::take(&mut progress.updating) + std::mem::take(&mut progress.verifying);
+        }
+        case.rollout.next_batch_at = ended.then(|| case.rollout.next_batch_at).flatten();
+        let plan = case.plan();
+        let goes_on = !plan.edges.is_empty();
+        let waits = plan.waits_for.as_ref().is_some_and(|wait| match wait {
+            Wait::Budget { .. } => {
+                // Whoever stops rollouts beyond a budget finds the same.
+                let failures = case.facts().failures;
+                budget::exceeded(&failures, &case.rollout.rule.failure, current, true).is_some()
+            }
+            Wait::Operator { .. } | Wait::Approval { .. } => true,
+            wait => wait.is_timed() && wait.until().is_some_and(|until| case.now < until),
+        });
+        prop_assert!(goes_on || waits, "{plan:?}");
+    }
+
+    /// The facts in another order lead to the same plan.
+    #[test]
+    fn the_order_of_facts_changes_nothing(
+        case in any_case(),
+        approvals in prop::collection::vec((1_i64..4, prop::sample::select(&["ann", "bob", "cleo"])), 0..5),
+        checks in prop::collection::vec(prop::sample::select(CheckStatus::ALL), 0..4),
+        freezes in prop::collection::vec((-60_i64..60, prop::option::of(60_i64..120)), 0..4),
+        zones in prop::collection::vec((prop::sample::select(&ZONES), 0_i64..9), 0..4),
+        window in prop::option::of((0_u32..24, 0_u32..24)),
+        lately in prop::collection::vec((-70_i64..=0, 1_i64..4), 0..4),
+        base in prop::option::of(1_u32..5),
+        turn in 0_usize..4,
+    ) {
+        let mut case = case;
+        gated(&mut case, &checks, window, base);
+        case.approvals = approvals.iter().map(|(batch, actor)| Approval {
+            batch: *batch, actor: (*actor).to_owned(), reason: "x".to_owned(), approved_at: at(-9),
+        }).collect();
+        case.rollout.rule.approval.two_people_above = Some(5);
+        case.freezes = (1..).zip(&freezes).map(|(n, (from, to))| frozen(n, *from, *to)).collect();
+        case.zones = zoned(&zones);
+        case.lately = lately.iter().map(|(when, devices)| Slice { at: at(*when), devices: *devices }).collect();
+        let facts = case.facts();
+        let mut other = facts.clone();
+        let by = |len: usize| if len == 0 { 0 } else { turn % len };
+        other.approvals.reverse();
+        other.checks.reverse();
+        other.freezes.rotate_left(by(facts.freezes.len()));
+        other.waiting.zones.rotate_left(by(facts.waiting.zones.len()));
+        other.admitted_lately.reverse();
+        let one = plan(&Input { facts: &facts, now: case.now });
+        let two = plan(&Input { facts: &other, now: case.now });
+        // Which zones are named is a list; as a set it is the same.
+        prop_assert_eq!(format!("{:?}", sorted(one)), format!("{:?}", sorted(two)));
+    }
+
+    /// Windows of zones, the ramp and the checks drawn at random.
+    #[test]
+    fn windows_ramps_and_checks_hold_whom_they_are_for(
+        case in any_case(),
+        checks in prop::collection::vec(prop::sample::select(CheckStatus::ALL), 0..3),
+        zones in prop::collection::vec((prop::sample::select(&ZONES), 1_i64..9), 0..4),
+        window in prop::option::of((0_u32..24, 0_u32..24)),
+        lately in prop::collection::vec((-70_i64..=0, 1_i64..4), 0..4),
+        base in prop::option::of(1_u32..5),
+    ) {
+        let mut case = case;
+        gated(&mut case, &checks, window, base);
+        case.zones = zoned(&zones);
+        case.lately = lately.iter().map(|(when, devices)| Slice { at: at(*when), devices: *devices }).collect();
+        let waiting = case.waiting();
+        let plan = case.plan();
+        let rule = &case.rollout.rule;
+        let mut admitted = 0;
+        for edge in &plan.edges {
+            let Edge::Admitted { at_most, time_zones, .. } = edge else { continue };
+            admitted += at_most;
+            for zone in time_zones.iter().flatten() {
+                prop_assert!(windows::is_open(&rule.maintenance_windows, zone.as_deref(), case.now), "{zone:?}");
+            }
+            if time_zones.is_none() {
+                let open = |zone: &ZoneWaiting| windows::is_open(&rule.maintenance_windows, zone.time_zone.as_deref(), case.now);
+                prop_assert!(waiting.zones.iter().all(open));
+            }
+        }
+        if let (Some(ramp), true) = (&rule.limits.per_minute, admitted > 0) {
+            let minute: i64 = case.lately.iter().filter(|s| case.now < s.at + TimeDelta::minutes(1)).map(|s| s.devices).sum();
+            let good = case.batches.iter().map(|p| p.attempted - p.attempted_failed).sum();
+            prop_assert!(minute + admitted <= crate::limits::rate(ramp, good));
+        }
+        let current = case.rollout.current_batch;
+        let begun = plan.edges.iter().any(|edge| matches!(edge, Edge::BatchStarted { batch } if *batch > 1)
+            || matches!(edge, Edge::Completed));
+        let waived = plan.edges.iter().any(|edge| matches!(edge, Edge::Resumed { .. }));
+        let asked = plan.edges.iter().any(|edge| matches!(edge, Edge::Retried { .. }));
+        if begun && !asked {
+            for (position, _) in (0_i64..).zip(rule.gate_checks(current)) {
+                let row = case.checks.iter().find(|check| check.position == position);
+                prop_assert!(row.is_some_and(|row| match row.status {
+                    CheckStatus::Passed => true,
+                    CheckStatus::Failed | CheckStatus::Inconclusive => waived,
+                    CheckStatus::Pending => false,
+                }), "{plan:?}");
+            }
+        }
+        if let Some(wait @ (Wait::Window { .. } | Wait::Limit { limit: Limit::PerMinute { .. }, .. })) = plan.waits_for {
+            prop_assert!(wait.until().is_some_and(|until| case.now < until), "{wait:?}");
+        }
     }
 
     #[test]
