@@ -74,6 +74,10 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
             ),
             ("quarantine", "Digests that ship no more"),
             (
+                "penalties",
+                "Devices set aside for a time, because they fail what is good elsewhere",
+            ),
+            (
                 "devices",
                 "Devices, fleets and targets, as operators see them",
             ),

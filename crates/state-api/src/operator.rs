@@ -15,6 +15,7 @@ mod devices;
 mod freezes;
 mod images;
 mod page;
+mod penalties;
 mod plans;
 mod policies;
 mod policy_tests;
@@ -70,6 +71,8 @@ pub(crate) fn configure(routes: &mut ServiceConfig<'_>) {
         .service(images::versions)
         .service(quarantine::list)
         .service(quarantine::lift)
+        .service(penalties::list)
+        .service(penalties::lift)
         .service(provisioning_keys::create)
         .service(provisioning_keys::list)
         .service(provisioning_keys::revoke)

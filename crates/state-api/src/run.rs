@@ -63,6 +63,7 @@ pub async fn part(config: &Config, deps: &Deps) -> Result<Part, StartError> {
         follow::follower(deps, Arc::clone(&cache)),
         presence::writer(deps, Arc::clone(&cache), presence),
         upkeep::retention(&app),
+        upkeep::plans(&app),
         upkeep::gauges(&app),
     ];
     let shutdown = deps.shutdown.clone();

@@ -5,12 +5,14 @@ use actix_web::web;
 use chrono::TimeDelta;
 use std::time::Duration;
 use windlass_service::work::{Loop, Next};
-use windlass_store::{Error, logs};
+use windlass_store::{Error, logs, rollout_plans};
 
 /// Log lines deleted in one transaction at most.
 const GROUP: i64 = 10_000;
 /// How often old log lines are looked for.
 const RETENTION: Duration = Duration::from_secs(600);
+/// How often plans whose time is over are looked for.
+const PLANS: Duration = Duration::from_secs(600);
 /// How often gauges are set.
 const GAUGES: Duration = Duration::from_secs(2);
 
@@ -33,6 +35,20 @@ pub(crate) fn retention(app: &web::Data<App>) -> Loop {
             app.deps.commit(session).await?;
             let more = i64::try_from(deleted).is_ok_and(|deleted| deleted == GROUP);
             Ok::<_, Error>(if more { Next::Again } else { Next::Idle })
+        }
+    })
+}
+
+/// Forgets kept plans whose time is over. Nothing waits for it: such a plan is refused meanwhile.
+pub(crate) fn plans(app: &web::Data<App>) -> Loop {
+    let app = app.clone();
+    Loop::new("rollout-plan-expiry", PLANS, &[], move || {
+        let app = app.clone();
+        async move {
+            let mut session = app.deps.store.begin().await?;
+            rollout_plans::expire(&mut session).await?;
+            app.deps.commit(session).await?;
+            Ok::<_, Error>(Next::Idle)
         }
     })
 }
