@@ -9,6 +9,7 @@
 mod admit;
 mod command;
 mod edge;
+pub mod estimate;
 mod gates;
 mod step;
 mod wait;

@@ -4,7 +4,7 @@ use super::{ApprovalOf, Edge, Wait, Work};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
 use windlass_types::freeze::Freeze;
-use windlass_types::policy::{AbDecision, ApprovalBefore, Check, Strategy};
+use windlass_types::policy::{AbDecision, ApprovalBefore, Check, RolloutRule, Strategy};
 use windlass_types::rollout::{CheckStatus, GateCheck, StatusReason};
 
 impl Work<'_> {
@@ -33,29 +33,13 @@ impl Work<'_> {
 
     /// When none of the freezes is in force; none where one has no end.
     fn thaw(&self) -> Option<DateTime<Utc>> {
-        let mut at = self.now;
-        // Each turn goes to the end of a freeze that is in force, which then is over.
-        while let Some(freeze) = self.freezes().find(|freeze| freeze.is_in_force(at)) {
-            at = freeze.ends_at?;
-        }
-        Some(at)
+        thaw(|| self.freezes(), self.now)
     }
 
     /// What must be approved before a batch, and by how many people.
     pub(super) fn approval_of(&self, batch: i64) -> Option<(ApprovalOf, usize)> {
         let rule = &self.rollout.rule;
-        let decides = rule
-            .ab
-            .as_ref()
-            .is_some_and(|ab| ab.decide == AbDecision::Approval);
-        let of = match rule.approval_before() {
-            _ if self.rollout.strategy == Strategy::Ab && batch == 2 && decides => {
-                ApprovalOf::Promotion
-            }
-            Some(ApprovalBefore::Rollout) if batch == 1 => ApprovalOf::Rollout,
-            Some(ApprovalBefore::EachBatch) => ApprovalOf::Batch,
-            Some(ApprovalBefore::Rollout) | None => return None,
-        };
+        let of = approved(rule, self.rollout.strategy, batch)?;
         let devices = |from: i64, to: i64| {
             let batches = self
                 .batches
@@ -103,21 +87,14 @@ impl Work<'_> {
         (self.now < at).then_some(Wait::StartTime { at })
     }
 
-    /// How long to wait after a batch, in seconds: both versions of a comparison are held for a time
-    /// of their own.
+    /// How long to wait after a batch, in seconds.
     pub(super) fn delay_after(&self, batch: i64) -> i64 {
-        let rule = &self.rollout.rule;
-        if batch >= self.rollout.batch_count {
-            return 0;
-        }
-        match &rule.ab {
-            Some(ab) if self.is_held(batch) => i64::from(ab.hold_seconds),
-            _ => i64::from(rule.batch_delay_seconds),
-        }
+        let rollout = &self.rollout;
+        pause_after(&rollout.rule, rollout.strategy, batch, rollout.batch_count)
     }
 
     fn is_held(&self, batch: i64) -> bool {
-        self.rollout.strategy == Strategy::Ab && batch == 1
+        holds(self.rollout.strategy, batch)
     }
 
     pub(super) fn delay(&self, until: DateTime<Utc>) -> Option<Wait> {
@@ -215,4 +192,48 @@ impl Work<'_> {
 fn name(check: &Check, position: i64) -> String {
     let own = check.name.clone();
     own.unwrap_or_else(|| format!("{} {}", check.kind, position + 1))
+}
+
+/// The first moment from one on at which none of these freezes is in force; none where one has no end.
+pub(super) fn thaw<'f, I: Iterator<Item = &'f Freeze>>(
+    freezes: impl Fn() -> I,
+    from: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let mut at = from;
+    // Each turn goes to the end of a freeze that is in force, which then is over.
+    while let Some(freeze) = freezes().find(|freeze| freeze.is_in_force(at)) {
+        at = freeze.ends_at?;
+    }
+    Some(at)
+}
+
+/// What people approve before a batch.
+pub(super) fn approved(rule: &RolloutRule, strategy: Strategy, batch: i64) -> Option<ApprovalOf> {
+    let decides = rule
+        .ab
+        .as_ref()
+        .is_some_and(|ab| ab.decide == AbDecision::Approval);
+    match rule.approval_before() {
+        _ if strategy == Strategy::Ab && batch == 2 && decides => Some(ApprovalOf::Promotion),
+        Some(ApprovalBefore::Rollout) if batch == 1 => Some(ApprovalOf::Rollout),
+        Some(ApprovalBefore::EachBatch) => Some(ApprovalOf::Batch),
+        Some(ApprovalBefore::Rollout) | None => None,
+    }
+}
+
+/// How long to wait after a batch, in seconds: both versions of a comparison are held for a time of
+/// their own.
+pub(super) fn pause_after(rule: &RolloutRule, strategy: Strategy, batch: i64, batches: i64) -> i64 {
+    if batch >= batches {
+        return 0;
+    }
+    match &rule.ab {
+        Some(ab) if holds(strategy, batch) => i64::from(ab.hold_seconds),
+        _ => i64::from(rule.batch_delay_seconds),
+    }
+}
+
+/// Whether two versions are held beside each other after a batch.
+fn holds(strategy: Strategy, batch: i64) -> bool {
+    strategy == Strategy::Ab && batch == 1
 }

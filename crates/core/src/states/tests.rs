@@ -35,10 +35,17 @@ fn every_verdict_takes_a_way_that_is_listed_and_every_way_is_taken() {
     }];
     let mut asked = Check::new(CheckKind::Tcp);
     (asked.from, asked.port) = (Some(CheckFrom::Server), Some(80));
+    // Whose answer is missing at the deadline: the server's have a time of their own.
+    let mut told = asked.clone();
+    told.from = Some(CheckFrom::Device);
     let rules = [
         HealthRule::default(),
         HealthRule {
             checks: vec![asked],
+            ..HealthRule::default()
+        },
+        HealthRule {
+            checks: vec![told],
             ..HealthRule::default()
         },
     ];
