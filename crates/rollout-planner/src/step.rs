@@ -10,7 +10,7 @@ use windlass_service::Deps;
 use windlass_service::work::Next;
 use windlass_store::commands::{self, NewCommand};
 use windlass_store::rollouts::{self, SliceOf};
-use windlass_store::{Error, Result, Session, events};
+use windlass_store::{Error, Result, Session, admissions, events};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::facts::RolloutFacts;
 use windlass_types::ids::{CommandId, RolloutId};
@@ -94,6 +94,9 @@ async fn step(deps: &Deps, metrics: &Metrics, id: RolloutId) -> Result<Stepped> 
         return Ok(Stepped::Waits(None));
     };
     rollouts::lock_limits(&mut tx, &rollout).await?;
+    admissions::join(&mut tx).await?;
+    // The waits may have been long: a window may have closed or a freeze begun meanwhile.
+    tx.refresh().await?;
     let Some(facts) = rollouts::facts(&mut tx, id).await? else {
         return Ok(Stepped::Waits(None));
     };
@@ -266,7 +269,7 @@ async fn carry_out<'f>(
             let data = json!({"batch": batch, "next_batch_at": after.next_batch_at});
             ordered(event(EventType::RolloutDelayCut, data), order)
         }
-        Edge::FreezeOverridden { detail } => {
+        Edge::FreezeOverridden { detail, .. } => {
             let data = json!({"detail": detail});
             ordered(event(EventType::FreezeOverridden, data), order)
         }

@@ -1,11 +1,12 @@
 //! A thin typed face over the two sqlx drivers: one text of SQL, parameters and rows that both
 //! databases take, checked by the compiler. See docs/adr/0003-one-store-two-databases.md.
 
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::ids::Ids;
 use crate::store::Kind;
 use crate::watch::{Point, Watch};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use sqlx::error::BoxDynError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
@@ -47,6 +48,7 @@ pub(crate) enum Inner {
 pub struct Session {
     pub(crate) inner: Inner,
     pub(crate) now: DateTime<Utc>,
+    pub(crate) clock: Clock,
     pub(crate) appended: Vec<Event>,
     pub(crate) ids: Ids,
     pub(crate) watch: Option<Arc<dyn Watch>>,
@@ -81,6 +83,23 @@ impl Session {
     #[must_use]
     pub const fn now(&self) -> DateTime<Utc> {
         self.now
+    }
+
+    /// Takes the time anew. Whoever waited for a lock decides at the time at which the wait was over.
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    pub async fn refresh(&mut self) -> Result<()> {
+        let now = match (&self.clock, &self.inner) {
+            // Deadlines of many processes need one clock: the database's.
+            (Clock::System, Inner::PostgresTx(_)) => {
+                let (now,): (DateTime<Utc>,) = self.sql("SELECT clock_timestamp()").one().await?;
+                now.trunc_subsecs(6)
+            }
+            (clock, _) => clock.now(),
+        };
+        self.now = self.now.max(now);
+        Ok(())
     }
 
     /// A new id (UUIDv7).

@@ -2,8 +2,7 @@
 
 use crate::db::Session;
 use crate::error::{Result, parse};
-use crate::events;
-use crate::store::Kind;
+use crate::{admissions, events};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
@@ -83,19 +82,15 @@ pub struct NewFreeze {
 
 /// Makes a freeze, with its event. None for a stop where there is one.
 ///
-/// The rows of all rollouts under way are locked first, so that no batch is admitted between the
-/// freeze's commit and its being seen: one that was answered holds.
+/// Admissions under way are waited for and those to come wait for it: one that was answered holds. No
+/// rollout's row is locked for that, so that it is in nobody's way.
 ///
 /// # Errors
 /// Whatever the database says.
 pub async fn create(session: &mut Session, freeze: &NewFreeze) -> Result<Option<Freeze>> {
-    // On SQLite a transaction that writes is the only one.
-    if session.kind() == Kind::Postgres {
-        session
-            .sql("SELECT id FROM image_rollouts WHERE finished_at IS NULL ORDER BY id FOR UPDATE")
-            .execute()
-            .await?;
-    }
+    admissions::shut(session).await?;
+    // It is made after that wait: an override ordered meanwhile was not of this one.
+    session.refresh().await?;
     let now = session.now();
     let row: Option<Row> = session
         .built(format!(

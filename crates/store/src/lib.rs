@@ -10,6 +10,7 @@
 //! compose several into one transaction. [`Session::commit`] returns the events that the transaction
 //! appended, for publishing after the commit.
 
+pub mod admissions;
 pub mod api_keys;
 mod build;
 pub mod checks;

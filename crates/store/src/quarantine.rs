@@ -5,6 +5,7 @@ mod lift;
 
 pub use lift::{lift, lift_class};
 
+use crate::admissions;
 use crate::db::Session;
 use crate::error::{Result, parse};
 use chrono::{DateTime, Utc};
@@ -148,6 +149,8 @@ async fn insert(
     reason: &str,
     evidence: Value,
 ) -> Result<bool> {
+    // Else an admission of another rollout that looked before could commit after.
+    admissions::shut(session).await?;
     let now = session.now();
     let added = session
         .sql(

@@ -250,6 +250,7 @@ impl Store {
         let mut session = Session {
             inner,
             now: self.clock.now(),
+            clock: self.clock.clone(),
             appended: Vec::new(),
             ids: self.ids.clone(),
             watch: self.watch.clone(),

@@ -167,11 +167,15 @@ fn retry(command: &Command, work: &Work<'_>, stage: Stage) -> Decided {
 }
 
 fn override_freeze(command: &Command, work: &Work<'_>, _: Stage) -> Decided {
-    if work.freezes().next().is_none() {
-        return no_change("no freeze holds it");
+    if !work
+        .freezes()
+        .any(|freeze| freeze.created_at <= command.created_at)
+    {
+        return no_change("no freeze held it when that was ordered");
     }
     applied(Edge::FreezeOverridden {
         detail: format!("{}: {}", command.actor, command.reason),
+        at: command.created_at,
     })
 }
 

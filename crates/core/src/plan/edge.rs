@@ -63,6 +63,8 @@ pub enum Edge {
     FreezeOverridden {
         /// Who, and why.
         detail: String,
+        /// When it was ordered: freezes made since are none of those that the person knew of.
+        at: DateTime<Utc>,
     },
     /// The comparison of two versions went against the new one: a rollback of all is to be ordered (a
     /// command `rollback_all`), which the rollback-manager carries out.
@@ -151,9 +153,9 @@ pub(super) fn apply(rollout: &mut Rollout, edge: &Edge, now: DateTime<Utc>) {
         Edge::BatchCompleted { next_batch_at, .. } => rollout.next_batch_at = Some(*next_batch_at),
         Edge::DelayCut { .. } => rollout.next_batch_at = Some(now),
         Edge::Retried { .. } => rollout.next_batch_at = None,
-        Edge::FreezeOverridden { detail } => {
+        Edge::FreezeOverridden { detail, at } => {
             rollout.freeze_override = Some(detail.clone());
-            rollout.freeze_override_at = Some(now);
+            rollout.freeze_override_at = rollout.freeze_override_at.max(Some(*at));
         }
         Edge::Completed => end(rollout, RolloutStatus::Completed, now),
         Edge::Paused { reason, detail } => {

@@ -89,6 +89,22 @@ fn freezes_hold_admissions_until_the_last_of_them_ends() {
         &["freeze_overridden", "start 2"],
         "10 of 10",
     );
+    let pressed = |c: &mut Case| {
+        c.freezes.push(freeze(3, 10, None));
+        c.now = at(20);
+    };
+    check(
+        "carried out later, it is not of a stop that was made since it was ordered",
+        &change(change(between(), both), pressed).with(&[CommandKind::OverrideFreeze]),
+        &["freeze_overridden"],
+        "the stop of all rollouts to be lifted (year's end)",
+    );
+    check(
+        "and where there was nothing else it overrides nothing",
+        &change(between(), pressed).with(&[CommandKind::OverrideFreeze]),
+        &[],
+        "the stop of all rollouts to be lifted (year's end)",
+    );
     check(
         "but not those that are made later",
         &change(between(), |c| {
