@@ -173,7 +173,8 @@ pub struct RolloutRule {
     /// When the rollout pauses, and what happens to failed devices.
     #[serde(default)]
     pub failure: FailureRule,
-    /// Whether a device may get a tag whose version is lower than that of the one in its target.
+    /// Whether a device may get a tag whose version is lower than that of the one in its target; in a
+    /// rollout by hand it may in any case.
     #[serde(default)]
     pub allow_downgrade: bool,
 }

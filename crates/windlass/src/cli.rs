@@ -444,7 +444,8 @@ pub(crate) struct Trigger {
     /// Who has a device that two rollouts of the same image want: the higher one.
     #[arg(long, allow_negative_numbers = true)]
     pub(crate) priority: Option<i32>,
-    /// Let devices get a version below the one in their target.
+    /// Say in the rollout's rule that devices may get a version below the one in their target; by
+    /// hand they may in any case.
     #[arg(long)]
     pub(crate) allow_downgrade: bool,
     /// Cumulative sizes of the batches: `10%,50%,100%`, or counts such as `1,5,100%`.

@@ -36,12 +36,10 @@ pub(super) async fn list(
 ) -> Result<web::Json<Page<Penalty>>, Problem> {
     let limit = limit(query.limit)?;
     let after: Option<DeviceId> = match &query.after {
-        Some(text) => Some(text.parse().map_err(|_| {
-            wrong(
-                "after",
-                format!("{text:?} is no device; send `next` of the page before"),
-            )
-        })?),
+        Some(text) => Some(
+            text.parse()
+                .map_err(|error| wrong("after", format!("{text:?} is no device: {error}")))?,
+        ),
         None => None,
     };
     let mut session = app.deps.store.read().await?;

@@ -44,7 +44,8 @@ pub struct TriggerRequest {
     /// `batches`, `batch_delay_seconds`, `health`, `failure` and `allow_downgrade`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<RolloutRule>,
-    /// Whether devices may get a version below the one in their target; no where not given.
+    /// Whether devices may get a version below the one in their target. A person orders a rollout by
+    /// hand, so they may in any case; what is given is only shown with the rollout's rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_downgrade: Option<bool>,
     /// Who has a device that two rollouts of the same image want: the higher one; the highest of all

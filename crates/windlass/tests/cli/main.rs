@@ -10,6 +10,7 @@ mod demo;
 mod document;
 mod first_key;
 mod offline;
+mod operations;
 mod policies;
 mod restart;
 mod server;
