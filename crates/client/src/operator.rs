@@ -16,9 +16,10 @@ use windlass_types::device::{
 };
 use windlass_types::event::Event;
 use windlass_types::ids::{
-    DeviceId, FreezeId, PlanId, PolicyId, ProvisioningKeyId, RolloutId, TriggerId,
+    DeviceId, FreezeId, OperatorKeyId, PlanId, PolicyId, ProvisioningKeyId, RolloutId, TriggerId,
 };
 use windlass_types::image::Digest;
+use windlass_types::operator::{NewOperatorKey, OperatorKey};
 use windlass_types::page::Page;
 use windlass_types::policy::{Policy, PolicySpec};
 use windlass_types::rollout::{DeviceStatus, RolloutDevice, RolloutStatus, RolloutView};
@@ -599,6 +600,32 @@ impl Client {
     /// [`crate::Error`].
     pub async fn fleets(&self, page: &PageQuery) -> Result<Page<Fleet>> {
         self.get("/fleets", page).await
+    }
+
+    /// Makes an operator's key; the answer is the only one that shows it.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 409 where the name is or was somebody's.
+    pub async fn create_operator_key(&self, key: &NewOperatorKey) -> Result<OperatorKey> {
+        self.call(Method::POST, "/operator-keys", key).await
+    }
+
+    /// All operators' keys, without the keys themselves.
+    ///
+    /// # Errors
+    /// [`crate::Error`].
+    pub async fn operator_keys(&self) -> Result<Vec<OperatorKey>> {
+        self.get("/operator-keys", &NO_QUERY).await
+    }
+
+    /// Revokes an operator's key.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 404 where there is none, 409 where it is the last.
+    pub async fn revoke_operator_key(&self, id: OperatorKeyId) -> Result<()> {
+        send(self.request(Method::DELETE, &format!("/operator-keys/{id}")))
+            .await
+            .map(|_| ())
     }
 
     /// Makes a provisioning key; the answer is the only one that shows it.

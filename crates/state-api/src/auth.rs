@@ -13,7 +13,7 @@ use windlass_store::api_keys;
 /// The operators' keys: one that the configuration gives, and those in the store.
 #[derive(Debug)]
 pub(crate) struct OperatorKeys {
-    configured: Option<KeyHash>,
+    pub(crate) configured: Option<KeyHash>,
 }
 
 impl OperatorKeys {

@@ -81,6 +81,7 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
                 "devices",
                 "Devices, fleets and targets, as operators see them",
             ),
+            ("operators", "Keys of people and programs that manage rollouts"),
             ("provisioning", "Keys with which devices register"),
             ("device", "What devices call: docs/device-protocol.md"),
             (

@@ -14,6 +14,7 @@ mod device_logs;
 mod devices;
 mod freezes;
 mod images;
+mod operator_keys;
 mod page;
 mod penalties;
 mod plans;
@@ -73,6 +74,9 @@ pub(crate) fn configure(routes: &mut ServiceConfig<'_>) {
         .service(quarantine::lift)
         .service(penalties::list)
         .service(penalties::lift)
+        .service(operator_keys::create)
+        .service(operator_keys::list)
+        .service(operator_keys::revoke)
         .service(provisioning_keys::create)
         .service(provisioning_keys::list)
         .service(provisioning_keys::revoke)

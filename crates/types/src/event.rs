@@ -111,6 +111,10 @@ text_enum! {
         ProvisioningKeyCreated = "provisioning_key.created",
         /// A provisioning key was revoked.
         ProvisioningKeyRevoked = "provisioning_key.revoked",
+        /// An operator was given a key.
+        OperatorKeyCreated = "operator_key.created",
+        /// An operator's key was revoked.
+        OperatorKeyRevoked = "operator_key.revoked",
         /// An operator gave a command.
         CommandGiven = "operator.command_given",
         /// A command was carried out or refused.

@@ -59,6 +59,10 @@ uuid_id!(
     PolicyId
 );
 uuid_id!(
+    /// An operator's key (UUIDv7).
+    OperatorKeyId
+);
+uuid_id!(
     /// A freeze (UUIDv7).
     FreezeId
 );

@@ -15,6 +15,7 @@ pub mod freeze;
 pub mod ids;
 pub mod image;
 pub mod observation;
+pub mod operator;
 pub mod page;
 pub mod policy;
 pub mod problem;

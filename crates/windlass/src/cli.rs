@@ -117,7 +117,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<Quarantine>,
     },
-    /// Keys with which devices register.
+    /// Keys of operators, and keys with which devices register.
     Keys {
         #[command(subcommand)]
         command: Keys,
@@ -521,6 +521,19 @@ pub(crate) enum Keys {
     },
     /// Make a provisioning key useless; its devices stay.
     RevokeProvisioning {
+        /// The key's id.
+        id: uuid::Uuid,
+    },
+    /// Make a key for another operator, whose orders and approvals then carry their name; it is shown
+    /// once.
+    CreateOperator {
+        /// Their name in the audit trail.
+        name: String,
+    },
+    /// Show whose keys there are.
+    ListOperators,
+    /// Make an operator's key useless.
+    RevokeOperator {
         /// The key's id.
         id: uuid::Uuid,
     },

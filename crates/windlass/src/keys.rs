@@ -6,7 +6,8 @@ use crate::output::Out;
 use serde_json::json;
 use windlass_client::Client;
 use windlass_types::device::NewProvisioningKey;
-use windlass_types::ids::ProvisioningKeyId;
+use windlass_types::ids::{OperatorKeyId, ProvisioningKeyId};
+use windlass_types::operator::NewOperatorKey;
 
 pub(crate) async fn run(client: &Client, command: Keys, out: &mut Out) -> Result<(), Failure> {
     match command {
@@ -40,6 +41,36 @@ pub(crate) async fn run(client: &Client, command: Keys, out: &mut Out) -> Result
             client
                 .revoke_provisioning_key(ProvisioningKeyId(id))
                 .await?;
+            if out.is_json() {
+                return out.json(&json!({"id": id, "action": "revoked"}));
+            }
+            out.line(format!("{id} revoked"))
+        }
+        Keys::CreateOperator { name } => {
+            let made = client.create_operator_key(&NewOperatorKey { name }).await?;
+            if out.is_json() {
+                return out.json(&made);
+            }
+            out.line(made.key.as_deref().unwrap_or_default())?;
+            eprintln!("key {} is {}'s; it is not shown again", made.id, made.name);
+            Ok(())
+        }
+        Keys::ListOperators => {
+            let keys = client.operator_keys().await?;
+            if out.is_json() {
+                return out.json(&keys);
+            }
+            for key in keys {
+                let state = match key.revoked_at {
+                    Some(at) => format!("revoked {}", at.format("%Y-%m-%d")),
+                    None => "live".to_owned(),
+                };
+                out.line(format!("{}  {}  {state}", key.id, key.name))?;
+            }
+            Ok(())
+        }
+        Keys::RevokeOperator { id } => {
+            client.revoke_operator_key(OperatorKeyId(id)).await?;
             if out.is_json() {
                 return out.json(&json!({"id": id, "action": "revoked"}));
             }

@@ -105,10 +105,20 @@ impl Answer {
 
 impl Api {
     pub(crate) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        self.request_by(KEY, method, path)
+    }
+
+    /// A request by somebody else.
+    pub(crate) fn request_by(
+        &self,
+        key: &str,
+        method: &str,
+        path: &str,
+    ) -> reqwest::RequestBuilder {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         self.http
             .request(method, format!("{}/api/v1{path}", self.base))
-            .bearer_auth(KEY)
+            .bearer_auth(key)
     }
 
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {

@@ -14,6 +14,7 @@ mod freezes;
 mod guards;
 mod harness;
 mod images;
+mod operator_keys;
 mod penalties;
 mod plans;
 mod policies;
