@@ -6,7 +6,7 @@ use windlass_store::penalties::{self, NewPenalty};
 #[tokio::test]
 async fn devices_set_aside_are_listed_and_take_part_again_when_they_are_lifted() {
     for api in apis().await {
-        let mut devices = vec![api.device("edge").await, api.device("edge").await];
+        let mut devices = [api.device("edge").await, api.device("edge").await];
         devices.sort();
         let mut tx = api.deps.store.begin().await.unwrap();
         let until = tx.now() + TimeDelta::hours(1);
