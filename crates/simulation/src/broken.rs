@@ -25,13 +25,15 @@ pub enum Law {
     NothingBadShips,
     /// Services of other repositories stay as they are.
     OthersUntouched,
-    /// A target that a person set is not undone by what was decided before.
+    /// A service's image that a person set is neither overwritten by a rollout made before that, nor put back.
     PersonsTargetStays,
-    /// A device is called healthy only on an image that it ran since it was admitted.
+    /// A device is called healthy only on an image that it ran for the stable window without a break, as it
+    /// was itself whenever it spoke. What was between two reports nobody can know.
     HealthyByEvidence,
     /// What is stored is what the event log tells.
     LogTellsAll,
-    /// When faults have stopped, every rollout ends or waits for a person.
+    /// When faults have stopped, every rollout ends or waits for a person, and so does every device that is
+    /// on its way, waits to go back, or has an image from a rollout that was taken back.
     EverythingEnds,
     /// Services do what they are asked; what fails for another reason than a crash is a fault.
     NothingFails,
@@ -51,7 +53,7 @@ impl fmt::Display for Law {
             Self::NothingBadShips => "no bad digest ships",
             Self::OthersUntouched => "services of other repositories stay as they are",
             Self::PersonsTargetStays => "a person's target is not undone",
-            Self::HealthyByEvidence => "healthy is who ran the image",
+            Self::HealthyByEvidence => "healthy is who ran the image for its window",
             Self::LogTellsAll => "the log tells all that is stored",
             Self::EverythingEnds => "every rollout ends or waits for a person",
             Self::NothingFails => "nothing fails but for a crash",

@@ -8,9 +8,9 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use windlass_types::ids::FleetId;
 use windlass_types::policy::{
-    AbDecision, AbRule, ApprovalBefore, ApprovalRule, BatchSize, CanaryRule, Check, CheckKind, Day,
-    FailureAction, FailureRule, Filters, HealthRule, Limits, MaintenanceWindow, PolicySpec, Ramp,
-    RetryRule, Strategy,
+    AbDecision, AbRule, ApprovalBefore, ApprovalRule, BatchSize, CanaryRule, Check, CheckFrom,
+    CheckKind, Day, FailureAction, FailureRule, Filters, HealthRule, Limits, MaintenanceWindow,
+    PolicySpec, Ramp, RetryRule, Strategy,
 };
 
 /// The fleets there are.
@@ -181,6 +181,22 @@ fn health(dice: &mut fastrand::Rng) -> HealthRule {
     let mut checks = Vec::new();
     if percent(dice, 15) {
         checks.push(Check::new(CheckKind::ContainerRunning));
+    }
+    // Nothing may be asked here, so these say nothing in their time, and a person decides.
+    if percent(dice, 4) {
+        checks.push(Check {
+            from: Some(CheckFrom::Server),
+            port: Some(80),
+            timeout_seconds: 60,
+            ..Check::new(CheckKind::Tcp)
+        });
+    }
+    if percent(dice, 4) {
+        checks.push(Check {
+            url: Some("http://127.0.0.1:9/gate".to_owned()),
+            timeout_seconds: 60,
+            ..Check::new(CheckKind::Custom)
+        });
     }
     HealthRule {
         stable_window_seconds: one_of(dice, &[0, 30, 120]).unwrap_or(30),

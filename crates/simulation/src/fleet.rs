@@ -4,7 +4,7 @@ use crate::dice::{Dice, child, one_of, percent};
 use crate::images;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use uuid::Uuid;
 use windlass_simulator::{Behaviour, Machine, Pace, Style};
@@ -24,8 +24,20 @@ pub(crate) struct Device {
     pub(crate) lies: u32,
     last_report: Option<Value>,
     news: bool,
-    /// When it was seen, by the simulation, to run each image well.
-    pub(crate) ran: BTreeMap<String, DateTime<Utc>>,
+    /// The times for which it ran each image well, as it was whenever it spoke.
+    runs: BTreeMap<String, Run>,
+}
+
+/// A report that does not arrive, among the ways in which one is bent.
+const LOST: u32 = 5;
+
+/// The times for which an image ran.
+#[derive(Debug, Default)]
+struct Run {
+    /// Since when it runs without a break, where it does.
+    since: Option<DateTime<Utc>>,
+    /// From and to, those that are over.
+    over: Vec<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
 /// The uuid of a device by its number.
@@ -95,7 +107,7 @@ impl Device {
             },
             last_report: None,
             news: true,
-            ran: BTreeMap::new(),
+            runs: BTreeMap::new(),
         }
     }
 
@@ -111,6 +123,45 @@ impl Device {
         self.machine.take(version, state);
         self.schedule(now);
         self.run_until(now);
+    }
+
+    /// Notes what it ran when it last spoke, and what no more. Breaks between two words of it are known
+    /// to nobody: agents do not tell how often a container was restarted.
+    fn watch(&mut self, at: DateTime<Utc>) {
+        let running: BTreeSet<String> = self
+            .machine
+            .running()
+            .into_values()
+            .filter(|running| running.status == "running")
+            .map(|running| running.image)
+            .collect();
+        for (image, run) in &mut self.runs {
+            if !running.contains(image)
+                && let Some(since) = run.since.take()
+            {
+                run.over.push((since, at));
+            }
+        }
+        for image in running {
+            self.runs.entry(image).or_default().since.get_or_insert(at);
+        }
+    }
+
+    /// The longest time for which it ran an image without a break, of those that were not over before;
+    /// none where it did not run it.
+    pub(crate) fn ran(
+        &self,
+        image: &str,
+        after: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Option<TimeDelta> {
+        let run = self.runs.get(image)?;
+        let last = run.since.map(|since| (since, now));
+        let lately = run.over.iter().copied().chain(last);
+        lately
+            .filter(|(_, to)| *to >= after)
+            .map(|(from, to)| to - from)
+            .max()
     }
 
     fn schedule(&mut self, from: DateTime<Utc>) {
@@ -134,14 +185,6 @@ impl Device {
         if self.step_at.is_some_and(|at| at <= now) {
             self.schedule(now);
         }
-        for running in self
-            .machine
-            .running()
-            .into_values()
-            .filter(|r| r.status == "running")
-        {
-            self.ran.insert(running.image, now);
-        }
     }
 
     /// What arrives of what it says now: nothing, one report, or several.
@@ -157,10 +200,12 @@ impl Device {
         self.news = false;
         let fresh = self.machine.report(now);
         let before = self.last_report.replace(fresh.clone());
-        if honest || !percent(dice, self.lies) {
-            return vec![fresh];
+        let how = (!honest && percent(dice, self.lies)).then(|| dice.u32(..7));
+        if how != Some(LOST) {
+            self.watch(now);
         }
-        match dice.u32(..7) {
+        let Some(how) = how else { return vec![fresh] };
+        match how {
             0 => vec![fresh.clone(), fresh],
             1 => before
                 .into_iter()
@@ -172,8 +217,8 @@ impl Device {
             2 => vec![bent(fresh, |services| services.clear())],
             3 => vec![bent(fresh, twice)],
             4 => vec![bent(fresh, |services| rename(services, dice))],
-            5 => {
-                // Lost: it is said again later.
+            LOST => {
+                // It is said again later.
                 self.news = true;
                 Vec::new()
             }

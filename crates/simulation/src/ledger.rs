@@ -45,6 +45,14 @@ struct Before {
     by_rollout: bool,
 }
 
+/// The image that a person gave a service last, while it still has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ByHand {
+    image: String,
+    version: i64,
+    at: DateTime<Utc>,
+}
+
 /// All of it.
 #[derive(Debug)]
 pub(crate) struct Ledger {
@@ -62,6 +70,13 @@ pub(crate) struct Ledger {
     /// What each service had before a rollout moved it.
     before: BTreeMap<(RolloutId, Service), Before>,
     put_by: BTreeMap<Service, Before>,
+    by_hand: BTreeMap<Service, ByHand>,
+    /// The rollout that gave a service the image which it has.
+    shipped_by: BTreeMap<Service, RolloutId>,
+    /// When a device joined a rollout that was there before.
+    joined: BTreeMap<(RolloutId, DeviceId), DateTime<Utc>>,
+    /// The batches of which somebody was admitted.
+    opened: BTreeSet<(RolloutId, i64)>,
     failed: BTreeMap<DeviceId, BTreeSet<String>>,
     admitted: BTreeMap<RolloutId, VecDeque<(DateTime<Utc>, i64)>>,
     /// The last events, for people.
@@ -74,6 +89,7 @@ pub(crate) struct Ledger {
 pub(crate) struct Traits {
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) time_zone: Option<String>,
+    pub(crate) created_at: DateTime<Utc>,
 }
 
 impl Ledger {
@@ -90,6 +106,10 @@ impl Ledger {
             proved: BTreeMap::new(),
             before: BTreeMap::new(),
             put_by: BTreeMap::new(),
+            by_hand: BTreeMap::new(),
+            shipped_by: BTreeMap::new(),
+            joined: BTreeMap::new(),
+            opened: BTreeSet::new(),
             failed: BTreeMap::new(),
             admitted: BTreeMap::new(),
             last: VecDeque::new(),
@@ -114,11 +134,17 @@ impl Ledger {
 
     /// The digests that are in quarantine for a device.
     fn quarantined(&self, digest: &str, device: DeviceId) -> bool {
-        let traits = self.devices.get(&device);
-        self.model.quarantine.iter().any(|(one, key, value)| {
-            one == digest
-                && (key.is_empty() || traits.is_some_and(|t| t.tags.get(key) == Some(value)))
-        })
+        // Devices without the tag are a class of their own: that of the empty value.
+        let value_of = |key: &str| {
+            let traits = self.devices.get(&device);
+            traits
+                .and_then(|t| t.tags.get(key))
+                .map_or("", String::as_str)
+        };
+        self.model
+            .quarantine
+            .iter()
+            .any(|(one, key, value)| one == digest && (key.is_empty() || value_of(key) == value))
     }
 }
 
@@ -144,6 +170,13 @@ impl Ledger {
                 .targets
                 .get(&device)
                 .is_some_and(|target| target.source != TargetSource::Operator)
+    }
+
+    /// Whether a service of the device has the image that this rollout gave it.
+    pub(crate) fn has_from(&self, device: DeviceId, rollout: RolloutId) -> bool {
+        self.shipped_by
+            .iter()
+            .any(|((one, _, _), by)| *one == device && *by == rollout)
     }
 
     /// How many devices of a rollout are on their way.

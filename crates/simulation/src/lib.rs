@@ -10,6 +10,7 @@
 mod broken;
 mod dice;
 mod draw;
+mod ended;
 mod fleet;
 mod images;
 mod ledger;

@@ -84,8 +84,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<u64> {
         let seconds = started.elapsed().as_secs_f64();
         println!(
             "{runs} worlds, {failed} failed; {rollouts} rollouts, {transactions} transactions, {events} events in \
-             {seconds:.1} s ({:.1} ms a world)",
-            seconds * 1_000.0 / f64::from(runs)
+             {seconds:.1} s ({:.1} seeds/s)",
+            f64::from(runs) / seconds
         );
         Ok(failed)
     })

@@ -158,6 +158,11 @@ fn device_event(rollout: &mut Rollout, device: DeviceId, event: &Event) {
         EventType::UpdateFailed => row.verdict = Some("failed".to_owned()),
         // It is tried again: nothing is known of it.
         EventType::RetryScheduled => row.verdict = None,
+        EventType::DeviceJoined => {
+            row.status = "pending".to_owned();
+            row.reason = None;
+            row.verdict = None;
+        }
         EventType::DeviceSkipped => {
             row.status = "skipped".to_owned();
             row.reason = text(data, "reason");

@@ -2,6 +2,7 @@
 
 use crate::broken::{Broken, Held, Law};
 use crate::dice::percent;
+use crate::ended::open;
 use crate::operators::Button;
 use crate::passes::Pass;
 use crate::plant;
@@ -9,7 +10,7 @@ use crate::world::World;
 use chrono::TimeDelta;
 use windlass_types::ids::RolloutId;
 use windlass_types::policy::Strategy;
-use windlass_types::rollout::{CommandKind, DeviceStatus, RolloutStatus, StatusReason};
+use windlass_types::rollout::{CommandKind, RolloutStatus, StatusReason};
 
 /// Steps of a run at most.
 const STEPS: u32 = 70;
@@ -123,7 +124,7 @@ async fn calm(world: &mut World) -> Held {
     world.note(|| "calm".to_owned());
     for round in 0..ROUNDS {
         all_passes(world).await?;
-        if open(world).is_empty() {
+        if open(world).await?.is_empty() {
             return Ok(());
         }
         if round % 5 == 4 {
@@ -139,7 +140,7 @@ async fn calm(world: &mut World) -> Held {
         };
         world.advance(TimeDelta::seconds(by)).await?;
     }
-    let left = open(world);
+    let left = open(world).await?;
     if left.is_empty() {
         return Ok(());
     }
@@ -147,29 +148,6 @@ async fn calm(world: &mut World) -> Held {
         Law::EverythingEnds,
         format!("after {ROUNDS} rounds of calm: {}", left.join("; ")),
     ))
-}
-
-/// What has neither ended nor waits for a person.
-fn open(world: &World) -> Vec<String> {
-    let mut left = Vec::new();
-    for rollout in world.ledger.rollouts.values() {
-        let waits = matches!(
-            rollout.status,
-            RolloutStatus::Paused | RolloutStatus::AwaitingApproval
-        );
-        if !rollout.status.is_final() && !waits {
-            left.push(format!(
-                "rollout {} is {} at batch {} of {}",
-                rollout.id, rollout.status, rollout.current_batch, rollout.batch_count
-            ));
-        }
-    }
-    for ((rollout, device), row) in &world.ledger.rows {
-        if row.status.is_in_flight() || row.status == DeviceStatus::RollingBack {
-            left.push(format!("{device} is {} in {rollout}", row.status));
-        }
-    }
-    left
 }
 
 /// People approve what waits for approval, and resume or end what is paused.

@@ -213,6 +213,10 @@ impl World {
             };
             let behind = target.version > device.machine.version();
             if !behind && device.step_at.is_none() && !expected.contains(id) {
+                // It has nothing to say, but it polls: nobody is to think that it is silent.
+                if self.calm || device.is_there(now) {
+                    seen.push((*id, now));
+                }
                 continue;
             }
             device.run_until(now);

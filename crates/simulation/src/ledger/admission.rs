@@ -11,7 +11,6 @@ use windlass_types::event::{Event, EventType};
 use windlass_types::ids::{DeviceId, RolloutId};
 use windlass_types::policy::{ApprovalBefore, Limits, Ramp};
 use windlass_types::rollout::{CommandKind, DeviceStatus, Rollout, RolloutStatus};
-use windlass_types::target::TargetSource;
 
 impl Ledger {
     /// Those whose targets this transaction gave a rollout's image.
@@ -37,11 +36,78 @@ impl Ledger {
             };
             halted(read, &rollout).await?;
             frozen(read, &rollout, now).await?;
-            approved(read, &rollout, &self.batches_of(id, &devices)).await?;
+            let batches = self.batches_of(id, &devices);
+            self.approved(read, &rollout, &batches).await?;
+            self.opened.extend(batches.iter().map(|batch| (id, *batch)));
             self.in_time(&rollout, &devices, now)?;
             self.within_limits(&rollout, &devices, now)?;
             for device in devices {
                 self.takes(&rollout, device, changes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Since when a device is in a rollout: what a person set on a new device before it joined is where it
+    /// began, and does not keep it out.
+    fn in_since(&self, rollout: &Rollout, device: DeviceId) -> DateTime<Utc> {
+        let is_newer = self
+            .devices
+            .get(&device)
+            .is_some_and(|traits| traits.created_at > rollout.created_at);
+        self.joined
+            .get(&(rollout.id, device))
+            .filter(|_| is_newer)
+            .map_or(rollout.created_at, |at| *at)
+    }
+
+    /// How many people a batch needs is asked when it is opened: whoever joins it later does so without an
+    /// approval of its own.
+    async fn approved(
+        &self,
+        read: &mut Session,
+        rollout: &Rollout,
+        batches: &BTreeSet<i64>,
+    ) -> Held {
+        let Some(before) = rollout.rule.approval_before() else {
+            return Ok(());
+        };
+        let of_all = before == ApprovalBefore::Rollout;
+        let wanted = if of_all {
+            BTreeSet::from([1])
+        } else {
+            batches.clone()
+        };
+        for batch in wanted {
+            let concerned = self
+                .rows
+                .iter()
+                .filter(|((id, _), row)| *id == rollout.id && (of_all || row.batch == batch))
+                .count();
+            let above = rollout.rule.approval.two_people_above;
+            let many = above.is_some_and(|above| concerned > usize::try_from(above).unwrap_or(0));
+            let people: i64 = if many && !self.opened.contains(&(rollout.id, batch)) {
+                2
+            } else {
+                1
+            };
+            let (given,): (i64,) = read
+                .sql(
+                    "SELECT COUNT(DISTINCT actor) FROM rollout_approvals \
+                     WHERE rollout_id = $1 AND batch = $2",
+                )
+                .bind(rollout.id.0)
+                .bind(batch)
+                .one()
+                .await?;
+            if given < people {
+                return Err(Broken::law(
+                    Law::NoAdmissionWithoutApproval,
+                    format!(
+                        "{given} of {people} people approved batch {batch} of {}",
+                        rollout.id
+                    ),
+                ));
             }
         }
         Ok(())
@@ -166,18 +232,6 @@ impl Ledger {
         let Some(change) = changes.iter().find(|c| c.device == device) else {
             return Ok(());
         };
-        if let Some(was) = &change.was
-            && was.source == TargetSource::Operator
-            && was.updated_at > rollout.created_at
-        {
-            return Err(Broken::law(
-                Law::PersonsTargetStays,
-                format!(
-                    "{device} was moved by {}, made before a person set its target",
-                    rollout.id
-                ),
-            ));
-        }
         let digest = rollout.digest.as_ref().map(ToString::to_string);
         if let Some(digest) = &digest {
             let failed = self
@@ -214,6 +268,17 @@ impl Ledger {
             }
             let key: Service = (device, app, service.service_id);
             if let Some(was) = was.filter(|was| was.image_name != service.image_name) {
+                if let Some(hand) = self.by_hand.get(&key)
+                    && hand.at > self.in_since(rollout, device)
+                {
+                    return Err(Broken::law(
+                        Law::PersonsTargetStays,
+                        format!(
+                            "{device} was moved to {} by {}, made before a person set {} in version {}",
+                            service.image_name, rollout.id, hand.image, hand.version
+                        ),
+                    ));
+                }
                 let by_rollout = self.put_by.get(&key).is_some_and(|by| by.by_rollout);
                 self.before.insert(
                     (rollout.id, key),
@@ -258,52 +323,17 @@ async fn halted(read: &mut Session, rollout: &Rollout) -> Held {
 }
 
 async fn frozen(read: &mut Session, rollout: &Rollout, now: DateTime<Utc>) -> Held {
-    if rollout.freeze_override.is_some() {
-        return Ok(());
-    }
-    match freezes::open(read)
-        .await?
-        .into_iter()
-        .find(|freeze| freeze.is_in_force(now))
-    {
+    // Whoever overrides a freeze knows of those that there are, not of later ones.
+    let overridden = rollout.freeze_override_at;
+    match freezes::open(read).await?.into_iter().find(|freeze| {
+        freeze.is_in_force(now) && overridden.is_none_or(|at| freeze.created_at > at)
+    }) {
         Some(freeze) => Err(Broken::law(
             Law::NoAdmissionInFreeze,
             format!("{} admitted in {} {}", rollout.id, freeze.kind, freeze.id),
         )),
         None => Ok(()),
     }
-}
-
-async fn approved(read: &mut Session, rollout: &Rollout, batches: &BTreeSet<i64>) -> Held {
-    let Some(before) = rollout.rule.approval_before() else {
-        return Ok(());
-    };
-    let people: i64 = match rollout.rule.approval.two_people_above {
-        Some(above) if rollout.total_devices > i64::from(above) => 2,
-        _ => 1,
-    };
-    let wanted: BTreeSet<i64> = match before {
-        ApprovalBefore::Rollout => BTreeSet::from([1]),
-        ApprovalBefore::EachBatch => batches.clone(),
-    };
-    for batch in wanted {
-        let (given,): (i64,) = read
-            .sql("SELECT COUNT(DISTINCT actor) FROM rollout_approvals WHERE rollout_id = $1 AND batch = $2")
-            .bind(rollout.id.0)
-            .bind(batch)
-            .one()
-            .await?;
-        if given < people {
-            return Err(Broken::law(
-                Law::NoAdmissionWithoutApproval,
-                format!(
-                    "{given} of {people} people approved batch {batch} of {}",
-                    rollout.id
-                ),
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn rate(ramp: &Ramp, healthy: i64) -> i64 {

@@ -1,9 +1,9 @@
 //! Reading what a transaction left behind, and the laws about single events.
 
-use super::{Before, Ledger, Service, Stored, Target, Traits, digest_of};
+use super::{Before, ByHand, Ledger, Service, Stored, Target, Traits, digest_of};
 use crate::broken::{Broken, Held, Law};
 use crate::fleet::Device;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use windlass_store::{Session, Store, events, rollouts, targets};
@@ -11,7 +11,7 @@ use windlass_types::event::{Event, EventType};
 use windlass_types::ids::{DeviceId, RolloutId, StateId};
 use windlass_types::image::ImageReference;
 use windlass_types::rollout::DeviceStatus;
-use windlass_types::target::TargetState;
+use windlass_types::target::{TargetSource, TargetState};
 
 /// Rollout, device, batch, status, verdict; when it was admitted, is looked at and must be done.
 type Row = (
@@ -185,8 +185,8 @@ impl Ledger {
     }
 
     async fn read_devices(&mut self, read: &mut Session) -> Held {
-        let zones: Vec<(Uuid, Option<String>)> = read
-            .sql("SELECT uuid, time_zone FROM devices")
+        let zones: Vec<(Uuid, Option<String>, DateTime<Utc>)> = read
+            .sql("SELECT uuid, time_zone, created_at FROM devices")
             .all()
             .await?;
         let tags: Vec<(Uuid, String, String)> = read
@@ -195,11 +195,12 @@ impl Ledger {
             .await?;
         self.devices = zones
             .into_iter()
-            .map(|(id, time_zone)| {
+            .map(|(id, time_zone, created_at)| {
                 (
                     DeviceId(id),
                     Traits {
                         time_zone,
+                        created_at,
                         tags: BTreeMap::new(),
                     },
                 )
@@ -225,7 +226,7 @@ impl Ledger {
             .and_then(|id| changes.iter().find(|c| c.device == id));
         match (event.kind, event.rollout_id, event.device_uuid) {
             (EventType::UpdateCompleted, Some(rollout), Some(device)) => {
-                self.proved(rollout, device, fleet)?;
+                self.proved(rollout, device, fleet, event.occurred_at)?;
             }
             (EventType::UpdateFailed, Some(rollout), Some(device)) => {
                 let bad = self
@@ -268,6 +269,9 @@ impl Ledger {
                     failed.remove(&digest);
                 }
             }
+            (EventType::DeviceJoined, Some(rollout), Some(device)) => {
+                self.joined.insert((rollout, device), event.occurred_at);
+            }
             (EventType::RollbackScheduled, Some(rollout), Some(device)) => {
                 self.rolled_back(event, rollout, device, change)?;
             }
@@ -291,6 +295,7 @@ impl Ledger {
         rollout: RolloutId,
         device: DeviceId,
         fleet: &BTreeMap<DeviceId, Device>,
+        now: DateTime<Utc>,
     ) -> Held {
         let (Some(shipped), Some(target)) =
             (self.rollouts.get(&rollout), self.targets.get(&device))
@@ -309,15 +314,16 @@ impl Ledger {
             if digest.is_none() || digest_of(&service.image_name) != digest.as_deref() {
                 continue;
             }
-            let ran = fleet
+            let window = shipped.rule.health.stable_window_seconds;
+            let longest = fleet
                 .get(&device)
-                .and_then(|d| d.ran.get(&service.image_name))
-                .copied();
-            if ran < since || ran.is_none() {
+                .and_then(|d| d.ran(&service.image_name, since?, now));
+            if longest.is_none_or(|longest| longest < TimeDelta::seconds(i64::from(window))) {
                 return Err(Broken::law(
                     Law::HealthyByEvidence,
                     format!(
-                        "{device} is healthy on {} since {since:?}, but ran it last at {ran:?}",
+                        "{device} is healthy on {} since {since:?}, but ran it for {longest:?} \
+                         without a break, not for {window} s",
                         service.image_name
                     ),
                 ));
@@ -335,11 +341,15 @@ impl Ledger {
     /// Who put each service's image there.
     fn provenance(&mut self, told: &[Event], changes: &[Change]) {
         for change in changes {
-            let by_rollout = told
+            let shipped_by = told
                 .iter()
                 .rev()
                 .find(|e| e.device_uuid == Some(change.device) && e.version.is_some())
-                .is_some_and(|e| e.kind == EventType::ImageUpdateScheduled);
+                .filter(|e| e.kind == EventType::ImageUpdateScheduled)
+                .and_then(|e| e.rollout_id);
+            let by_rollout = shipped_by.is_some();
+            let set = self.targets.get(&change.device);
+            let by_person = set.filter(|set| set.source == TargetSource::Operator);
             for (app, service) in change.state.services() {
                 let key: Service = (change.device, app, service.service_id);
                 let old = self.put_by.get(&key);
@@ -351,6 +361,19 @@ impl Ledger {
                             by_rollout,
                         },
                     );
+                    match shipped_by {
+                        Some(rollout) => self.shipped_by.insert(key, rollout),
+                        None => self.shipped_by.remove(&key),
+                    };
+                    let chosen = by_person.map(|set| ByHand {
+                        image: service.image_name.clone(),
+                        version: set.version,
+                        at: set.updated_at,
+                    });
+                    match chosen {
+                        Some(chosen) => self.by_hand.insert(key, chosen),
+                        None => self.by_hand.remove(&key),
+                    };
                 }
             }
         }

@@ -6,7 +6,6 @@ use crate::broken::{Broken, Held, Law};
 use windlass_core::rollback::Move;
 use windlass_types::event::Event;
 use windlass_types::ids::{DeviceId, RolloutId};
-use windlass_types::target::TargetSource;
 
 impl Ledger {
     /// A device is put back: on its own last good image, and nothing else of it is moved.
@@ -23,16 +22,6 @@ impl Ledger {
             .and_then(|services| serde_json::from_value(services.clone()).ok())
             .unwrap_or_default();
         let Some(change) = change else { return Ok(()) };
-        if change
-            .was
-            .as_ref()
-            .is_some_and(|was| was.source == TargetSource::Operator)
-        {
-            return Err(Broken::law(
-                Law::PersonsTargetStays,
-                format!("{device} was put back from a target that a person set"),
-            ));
-        }
         for (app, service) in change.state.services() {
             let was = change
                 .state_was
@@ -44,6 +33,15 @@ impl Ledger {
             }
             let key = (device, app, service.service_id);
             let to = &service.image_name;
+            if let Some(hand) = self.by_hand.get(&key) {
+                return Err(Broken::law(
+                    Law::PersonsTargetStays,
+                    format!(
+                        "{device} was put back to {to} from {}, which a person set in version {}",
+                        hand.image, hand.version
+                    ),
+                ));
+            }
             if !moves
                 .iter()
                 .any(|m| (m.app_id, m.service_id) == (app, service.service_id) && m.to == *to)
