@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use windlass_core::rollback::Move;
 use windlass_core::target::{set_image, state_id, with_version};
 use windlass_store::rollbacks::{self, Presence, PutBack, Scope};
-use windlass_store::{Result, Session, Store, events, rollouts, targets};
+use windlass_store::{Result, Session, Store, commands, events, rollouts, targets};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::{DeviceId, RolloutId};
 use windlass_types::policy::Limits;
@@ -119,8 +119,10 @@ fn admission(store: Store, id: RolloutId, device: DeviceId) -> Work {
     Box::pin(async move {
         let mut read = store.read().await?;
         let rollout = rollouts::get(&mut read, id).await?;
+        let ordered = !commands::pending(&mut read, id).await?.is_empty();
         drop(read);
-        let Some(rollout) = rollout.filter(|r| r.status == RolloutStatus::InProgress) else {
+        let under_way = |r: &Rollout| r.status == RolloutStatus::InProgress && !ordered;
+        let Some(rollout) = rollout.filter(under_way) else {
             return Ok(());
         };
         let mut tx = store.begin().await?;

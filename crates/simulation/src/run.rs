@@ -10,7 +10,7 @@ use crate::world::World;
 use chrono::TimeDelta;
 use windlass_types::ids::RolloutId;
 use windlass_types::policy::Strategy;
-use windlass_types::rollout::{CommandKind, RolloutStatus, StatusReason};
+use windlass_types::rollout::{CommandKind, DeviceStatus, RolloutStatus, StatusReason};
 
 /// Steps of a run at most.
 const STEPS: u32 = 70;
@@ -158,6 +158,19 @@ async fn let_go(world: &mut World, round: u32) -> Held {
             world.run(vec![pressed]).await?;
         }
     }
+    if round > PATIENCE {
+        for rollout in held_by_failed(world) {
+            let button = Button::Command {
+                rollout,
+                device: None,
+                batch: None,
+                kind: CommandKind::Cancel,
+                who: "operator:ada".to_owned(),
+            };
+            let pressed = world.pressed(button);
+            world.run(vec![pressed]).await?;
+        }
+    }
     let waiting: Vec<(RolloutId, RolloutStatus, Option<StatusReason>, i64)> = world
         .ledger
         .rollouts
@@ -201,4 +214,29 @@ async fn let_go(world: &mut World, round: u32) -> Held {
         }
     }
     Ok(())
+}
+
+/// Rollouts under way that never let more than so many devices of a tag be away, while one with that tag
+/// failed and was not put back: it is away until a person does something about it, and so they wait for
+/// a person.
+fn held_by_failed(world: &World) -> Vec<RolloutId> {
+    let has_failed = |key: &String| {
+        world.ledger.rows.iter().any(|((_, device), row)| {
+            let devices = &world.ledger.devices;
+            matches!(
+                row.status,
+                DeviceStatus::Failed | DeviceStatus::RollbackFailed | DeviceStatus::Unreachable
+            ) && devices
+                .get(device)
+                .is_some_and(|traits| traits.tags.contains_key(key))
+        })
+    };
+    world
+        .ledger
+        .rollouts
+        .values()
+        .filter(|rollout| rollout.status == RolloutStatus::InProgress)
+        .filter(|rollout| rollout.rule.limits.max_unavailable.keys().any(has_failed))
+        .map(|rollout| rollout.id)
+        .collect()
 }
