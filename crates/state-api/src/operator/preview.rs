@@ -7,7 +7,9 @@ use windlass_store::rollouts::{self, Preview, Rival, Scope, Wanted};
 use windlass_store::{Session, freezes, quarantine};
 use windlass_types::api::{Conflict, PlannedBatch, PlannedDevice, TriggerPlan};
 use windlass_types::image::ImageReference;
-use windlass_types::policy::{ApprovalBefore, Filters, RolloutRule, Strategy, TagRule};
+use windlass_types::policy::{
+    AbDecision, AbRule, ApprovalBefore, Filters, RolloutRule, Strategy, TagRule,
+};
 
 /// Devices shown of a plan at most.
 pub(super) const SHOWN: i64 = 1000;
@@ -147,7 +149,7 @@ fn planned(layout: &Layout, rule: &RolloutRule) -> Vec<PlannedBatch> {
         .map(|(batch, devices)| PlannedBatch {
             batch,
             devices: *devices,
-            waiting_for: waits(batch, *devices, rule),
+            waiting_for: waits(batch, layout.sizes(), rule),
             starts_at: None,
             ends_at: None,
         })
@@ -155,7 +157,7 @@ fn planned(layout: &Layout, rule: &RolloutRule) -> Vec<PlannedBatch> {
 }
 
 /// What a batch would wait for, in the order of its gates.
-fn waits(batch: i64, devices: i64, rule: &RolloutRule) -> String {
+fn waits(batch: i64, sizes: &[i64], rule: &RolloutRule) -> String {
     let mut waits = Vec::new();
     if batch > 1 {
         let before = batch - 1;
@@ -178,12 +180,7 @@ fn waits(batch: i64, devices: i64, rule: &RolloutRule) -> String {
             waits.push(format!("the checks of batch {before}"));
         }
     }
-    let approval = match rule.approval_before() {
-        None => false,
-        Some(ApprovalBefore::Rollout) => batch == 1,
-        Some(ApprovalBefore::EachBatch) => true,
-    };
-    if approval {
+    if let Some(devices) = approved(batch, sizes, rule) {
         let two = rule.approval.two_people_above;
         let people = if two.is_some_and(|above| devices > i64::from(above)) {
             "two people"
@@ -204,6 +201,24 @@ fn waits(batch: i64, devices: i64, rule: &RolloutRule) -> String {
     }
 }
 
+/// To how many devices people agree with the approval before a batch; none where there is none. Whoever
+/// approves the rollout agrees to all of it, whoever promotes the new version to all batches to come.
+fn approved(batch: i64, sizes: &[i64], rule: &RolloutRule) -> Option<i64> {
+    let devices = |from: i64, to: i64| -> i64 {
+        let numbered = (1_i64..).zip(sizes);
+        let concerned = numbered.filter(|(number, _)| (from..=to).contains(number));
+        concerned.map(|(_, devices)| *devices).sum()
+    };
+    let decides = |ab: &AbRule| ab.decide == AbDecision::Approval;
+    if rule.strategy == Strategy::Ab && batch == 2 && rule.ab.as_ref().is_some_and(decides) {
+        return Some(devices(batch, i64::MAX));
+    }
+    match rule.approval_before()? {
+        ApprovalBefore::Rollout => (batch == 1).then(|| devices(1, i64::MAX)),
+        ApprovalBefore::EachBatch => Some(devices(batch, batch)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,9 +228,9 @@ mod tests {
     fn what_a_batch_waits_for_is_said_in_the_order_of_its_gates() {
         let staged = RolloutRule::default();
         let nothing = "nothing: it starts when the rollout is made";
-        assert_eq!(waits(1, 10, &staged), nothing);
+        assert_eq!(waits(1, &[10], &staged), nothing);
         let after = "batch 1 to be done without exceeding the failure limits, 1800 s more";
-        assert_eq!(waits(2, 10, &staged), after);
+        assert_eq!(waits(2, &[10, 10], &staged), after);
         let careful = RolloutRule {
             approval: ApprovalRule {
                 before: Some(ApprovalBefore::EachBatch),
@@ -231,9 +246,33 @@ mod tests {
             ..staged
         };
         let first = "a person to approve, a maintenance window";
-        assert_eq!(waits(1, 10, &careful), first);
+        assert_eq!(waits(1, &[10, 11], &careful), first);
         let second = "batch 1 to be done without exceeding the failure limits, two people to \
                       approve, a maintenance window";
-        assert_eq!(waits(2, 11, &careful), second);
+        assert_eq!(waits(2, &[10, 11], &careful), second);
+        // Whoever approves the rollout agrees to more than its first batch.
+        let whole = RolloutRule {
+            approval: ApprovalRule {
+                before: Some(ApprovalBefore::Rollout),
+                two_people_above: Some(10),
+            },
+            ..RolloutRule::default()
+        };
+        assert_eq!(waits(1, &[1, 9], &whole), "a person to approve");
+        assert_eq!(waits(1, &[1, 10], &whole), "two people to approve");
+        // Whoever promotes the new version, to all that have not got it.
+        let compared = AbRule {
+            percent: Some(50),
+            decide: AbDecision::Approval,
+            ..AbRule::default()
+        };
+        let ab = RolloutRule {
+            strategy: Strategy::Ab,
+            ab: Some(compared),
+            approval: whole.approval,
+            ..RolloutRule::default()
+        };
+        let promotion = waits(2, &[1, 9, 2], &ab);
+        assert!(promotion.ends_with("two people to approve"), "{promotion}");
     }
 }
