@@ -71,6 +71,9 @@ ALTER TABLE image_triggers
     ADD COLUMN priority BIGINT NOT NULL DEFAULT 2147483647,
     -- The plan it is to ship exactly.
     ADD COLUMN plan_id UUID;
+-- A plan is shipped once.
+CREATE UNIQUE INDEX image_triggers_plan ON image_triggers (plan_id)
+    WHERE plan_id IS NOT NULL AND (settled_at IS NULL OR rollout_id IS NOT NULL);
 
 -- The version that a person set last, whatever rollouts changed since: nobody undoes that.
 ALTER TABLE device_targets ADD COLUMN hand_version BIGINT;

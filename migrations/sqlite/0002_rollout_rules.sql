@@ -46,6 +46,9 @@ CREATE TABLE image_triggers (
 ) STRICT;
 CREATE INDEX image_triggers_open ON image_triggers (id) WHERE settled_at IS NULL;
 CREATE INDEX image_triggers_unresolved ON image_triggers (next_resolve_at) WHERE digest IS NULL;
+-- A plan is shipped once.
+CREATE UNIQUE INDEX image_triggers_plan ON image_triggers (plan_id)
+    WHERE plan_id IS NOT NULL AND (settled_at IS NULL OR rollout_id IS NOT NULL);
 INSERT INTO image_triggers (id, repository, tag, digest, rule, filters, on_unresolved, actor, reason, correlation_id, created_at, resolve_attempts, resolve_error, next_resolve_at, decision, rollout_id, detail, settled_at)
     SELECT id, repository, tag, digest, rule, filters, on_unresolved, actor, reason, correlation_id, created_at, resolve_attempts, resolve_error, next_resolve_at, decision, rollout_id, detail, settled_at FROM image_triggers_before;
 DROP TABLE image_triggers_before;

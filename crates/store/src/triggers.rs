@@ -41,7 +41,7 @@ pub struct NewTrigger {
 /// Stores a trigger. One without a digest is to be resolved at once.
 ///
 /// # Errors
-/// Whatever the database says.
+/// Whatever the database says, also that a unique key is there: another ships the plan already.
 pub async fn create(session: &mut Session, trigger: &NewTrigger) -> Result<()> {
     let now = session.now();
     let digest = trigger.image.digest();
@@ -76,6 +76,22 @@ pub async fn create(session: &mut Session, trigger: &NewTrigger) -> Result<()> {
         );
     events::append(session, given).await?;
     Ok(())
+}
+
+/// The trigger that ships a plan: one that is open or led to a rollout. There is one at most.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn of_plan(session: &mut Session, plan: PlanId) -> Result<Option<TriggerId>> {
+    let row: Option<(Uuid,)> = session
+        .sql(
+            "SELECT id FROM image_triggers WHERE plan_id = $1 AND plan_id IS NOT NULL \
+             AND (settled_at IS NULL OR rollout_id IS NOT NULL)",
+        )
+        .bind(plan.0)
+        .optional()
+        .await?;
+    Ok(row.map(|(id,)| TriggerId(id)))
 }
 
 #[derive(sqlx::FromRow)]

@@ -106,7 +106,7 @@ pub(super) async fn get(
     (status = 201, description = "Decided: the trigger with its rollout", body = Trigger, headers(("location" = String))),
     (status = 202, description = "Stored; it was not decided within three seconds", body = Trigger, headers(("location" = String))),
     (status = 404, description = "There is no such plan, or its time is over"),
-    (status = 409, description = "It would not be what was shown: the detail says what changed"),
+    (status = 409, description = "It would not be what was shown, or it was applied already: the detail says which"),
 ))]
 #[post("/api/v1/rollout-plans/{id}/apply")]
 pub(super) async fn apply(
@@ -116,6 +116,11 @@ pub(super) async fn apply(
     let reason = reason_of(&why.reason)?;
     let mut session = app.deps.store.begin().await?;
     let (plan, fingerprint) = read(&mut session, *id).await?;
+    if let Some(first) = triggers::of_plan(&mut session, *id).await? {
+        return Err(Problem::Conflict(format!(
+            "the plan was applied already, with trigger {first}; make another with dry_run"
+        )));
+    }
     let asked = checked(&plan.request)?;
     compare(&mut session, *id, &fingerprint, &asked).await?;
     let trigger = NewTrigger {
@@ -131,7 +136,14 @@ pub(super) async fn apply(
         reason,
     };
     let mut bell = app.deps.bus.subscribe();
-    triggers::create(&mut session, &trigger).await?;
+    match triggers::create(&mut session, &trigger).await {
+        Err(error) if error.is_unique() => {
+            return Err(Problem::Conflict(
+                "somebody else applies the plan at this moment".to_owned(),
+            ));
+        }
+        created => created?,
+    }
     app.deps.commit(session).await?;
     let found: Trigger = settled(&app, &mut bell, trigger.id).await?;
     // The planner looks again when it makes the rollout.

@@ -1,4 +1,4 @@
-use crate::harness::{digest, start};
+use crate::harness::{apis, digest, start};
 use chrono::TimeDelta;
 use serde_json::json;
 use std::time::Duration;
@@ -51,5 +51,30 @@ async fn plans_whose_time_is_over_are_forgotten_and_others_kept() {
         assert!(kept(ids[1]).await);
         let path = format!("/rollout-plans/{}", ids[0]);
         assert_eq!(api.get(&path).await.status, 404);
+    }
+}
+
+#[tokio::test]
+async fn a_plan_is_applied_once_also_by_two_at_the_same_moment() {
+    for api in apis().await {
+        api.device("north").await;
+        let image = format!("r.io:5000/demo/app:v2@{}", digest('b'));
+        let asked = json!({"image": image, "dry_run": true, "reason": "to see"});
+        let plan = api.call("POST", "/images/trigger-update", asked).await;
+        assert_eq!(plan.status, 200, "{plan:?}");
+        let id = plan.body["plan_id"].as_str().unwrap();
+        let path = format!("/rollout-plans/{id}/apply");
+        let apply = || api.call("POST", &path, json!({"reason": "as shown"}));
+        let (one, other) = tokio::join!(apply(), apply());
+        let mut found = [one.status, other.status];
+        found.sort_unstable();
+        // No planner is there to decide about the one that was taken.
+        assert_eq!(found, [202, 409], "{one:?} {other:?}");
+        let late = apply().await;
+        assert_eq!((late.status, late.problem()), (409, "conflict"));
+        assert!(
+            late.body["detail"].as_str().unwrap().contains("already"),
+            "{late:?}"
+        );
     }
 }
