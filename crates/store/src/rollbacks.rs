@@ -16,6 +16,6 @@ pub use find::{
     Good, batch_ended, failed_sample, good_images, rolling_back, rollouts_to_put_back,
     rollouts_with_commands, rollouts_with_failures, status_of, still_rolling_back,
 };
-pub use order::{Queue, Which, on_the_way, order, queue, rollouts_with_late_failures};
+pub use order::{Queue, Which, before, on_the_way, order, queue, rollouts_with_late_failures};
 pub use past::{tag_before, unproved_images};
 pub use write::{PutBack, mark, put_back, skip_never_admitted};

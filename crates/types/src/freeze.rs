@@ -49,4 +49,11 @@ impl Freeze {
             && self.starts_at <= now
             && self.ends_at.is_none_or(|end| now < end)
     }
+
+    /// Whether it holds a rollout that a person let go on in spite of freezes then: one that was made
+    /// after that is a new decision, and holds.
+    #[must_use]
+    pub fn holds_in_spite_of(&self, overridden_at: Option<DateTime<Utc>>) -> bool {
+        self.lifted_at.is_none() && overridden_at.is_none_or(|at| at < self.created_at)
+    }
 }

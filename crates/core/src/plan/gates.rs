@@ -12,8 +12,8 @@ impl Work<'_> {
     /// on in spite of them, where one did.
     pub(super) fn freezes(&self) -> impl Iterator<Item = &Freeze> {
         let overridden = self.rollout.freeze_override_at;
-        let open = self.facts.freezes.iter().filter(|f| f.lifted_at.is_none());
-        open.filter(move |freeze| overridden.is_none_or(|at| at < freeze.created_at))
+        let known = self.facts.freezes.iter();
+        known.filter(move |freeze| freeze.holds_in_spite_of(overridden))
     }
 
     pub(super) fn frozen(&self) -> Option<Wait> {

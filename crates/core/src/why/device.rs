@@ -144,6 +144,8 @@ pub enum DeviceReason {
     RollbackWaits {
         limit: i64,
         on_their_way: i64,
+        /// How many go before it.
+        before: i64,
     },
     Unreachable {
         image: String,

@@ -6,6 +6,7 @@ use windlass_types::delivery::ReasonCode;
 use windlass_types::rollout::{RolloutStatus, SkipReason, StatusReason};
 use windlass_types::target::TargetSource;
 use windlass_types::why::WhyReason;
+use windlass_types::why::facts::LabelUse;
 
 /// One example for each code, in the order of the codes within rollouts, devices and images.
 #[must_use]
@@ -140,6 +141,13 @@ fn rollouts() -> Vec<R> {
         R::LabelLimit {
             tags: vec![text("rack")],
             waiting: 4,
+            full: vec![LabelUse {
+                key: text("rack"),
+                value: text("7"),
+                limit: 2,
+                unavailable: 2,
+                holders: vec![text("pump-1"), text("pump-2")],
+            }],
             until: Some(noon(5)),
         },
         R::RetryWait {
@@ -162,6 +170,11 @@ fn rollouts() -> Vec<R> {
             failed: 1,
             why: some("orders are lost"),
             until: Some(noon(10)),
+        },
+        R::RollbacksWait {
+            waiting: 12,
+            limit: 500,
+            on_their_way: 500,
         },
         R::FreezeOverridden {
             said: text("alice: a security fix"),
@@ -333,6 +346,7 @@ fn devices() -> Vec<D> {
         D::RollbackWaits {
             limit: 500,
             on_their_way: 500,
+            before: 12,
         },
         D::Unreachable { image: image() },
         D::SilentAfterUpdate { image: image() },

@@ -15,6 +15,12 @@ type Found = Since<DeviceReason>;
 
 /// The reasons of one place, in the order in which they decide.
 pub(super) fn reasons(story: &DeviceStory, place: &Place, now: DateTime<Utc>) -> Vec<Found> {
+    let mut found = of_status(story, place, now);
+    found.extend(rollback_waits(place));
+    found
+}
+
+fn of_status(story: &DeviceStory, place: &Place, now: DateTime<Utc>) -> Vec<Found> {
     let (row, view) = (&place.row, &place.rollout.view);
     let image = name(&view.image);
     let until = row.deadline_at;
@@ -208,7 +214,7 @@ fn runs(service: &ServiceObservation, wanted: &str) -> bool {
 }
 
 fn failed(place: &Place, image: String) -> Vec<Found> {
-    let (row, view) = (&place.row, &place.rollout.view);
+    let row = &place.row;
     let what = summary(row);
     let reason = if place.environment {
         DeviceReason::FailedEnvironment {
@@ -219,18 +225,25 @@ fn failed(place: &Place, image: String) -> Vec<Found> {
     } else {
         DeviceReason::Failed { image, what }
     };
-    let mut found = vec![Since::new(reason, row.judged_at.or(Some(row.updated_at)))];
-    let failure = &view.rollout.rule.failure;
-    let on_their_way: i64 = view.batches.iter().map(|batch| batch.rolling_back).sum();
-    let limit = i64::from(failure.rollback_max_in_flight);
-    if failure.auto_rollback && on_their_way >= limit {
-        let reason = DeviceReason::RollbackWaits {
-            limit,
-            on_their_way,
-        };
-        found.push(Since::new(reason, row.judged_at));
-    }
-    found
+    vec![Since::new(reason, row.judged_at.or(Some(row.updated_at)))]
+}
+
+/// That it waits for its turn to go back.
+fn rollback_waits(place: &Place) -> Option<Found> {
+    let (row, rollout) = (&place.row, &place.rollout);
+    let limit = i64::from(rollout.view.rollout.rule.failure.rollback_max_in_flight);
+    let on_their_way = rollout.back.on_their_way;
+    let before = place.back_before.filter(|_| on_their_way >= limit)?;
+    let reason = DeviceReason::RollbackWaits {
+        limit,
+        on_their_way,
+        before,
+    };
+    let since = match row.status {
+        DeviceStatus::Failed => row.judged_at,
+        _ => rollout.turn.as_ref().map(|turn| turn.at),
+    };
+    Some(Since::new(reason, since))
 }
 
 fn silent_after_update(row: &RolloutDevice) -> bool {

@@ -9,6 +9,7 @@ use super::Reason;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use windlass_types::rollout::StatusReason;
+use windlass_types::why::facts::LabelUse;
 use windlass_types::why::{WhyCode, WhyKind};
 
 /// A reason why a rollout stands where it stands. Times are the server's; batches count from 1.
@@ -89,6 +90,8 @@ pub enum RolloutReason {
     LabelLimit {
         tags: Vec<String>,
         waiting: i64,
+        /// Who holds the places.
+        full: Vec<LabelUse>,
         until: Option<DateTime<Utc>>,
     },
     RetryWait {
@@ -111,6 +114,11 @@ pub enum RolloutReason {
         failed: i64,
         why: Option<String>,
         until: Option<DateTime<Utc>>,
+    },
+    RollbacksWait {
+        waiting: i64,
+        limit: i64,
+        on_their_way: i64,
     },
     FreezeOverridden {
         said: String,
@@ -172,6 +180,7 @@ impl Reason for RolloutReason {
             Self::DevicesOnTheirWay { .. } => WhyCode::DevicesOnTheirWay,
             Self::BudgetSpent { .. } => WhyCode::BudgetSpent,
             Self::RollingBackAll { .. } => WhyCode::RollingBackAll,
+            Self::RollbacksWait { .. } => WhyCode::RollbacksWait,
             Self::FreezeOverridden { .. } => WhyCode::FreezeOverridden,
             Self::Completed { .. } => WhyCode::RolloutCompleted,
             Self::Failed { .. } => WhyCode::RolloutFailed,
@@ -202,7 +211,8 @@ impl Reason for RolloutReason {
             | Self::RetryWait { .. }
             | Self::DevicesOnTheirWay { .. }
             | Self::BudgetSpent { .. }
-            | Self::RollingBackAll { .. } => WhyKind::Waits,
+            | Self::RollingBackAll { .. }
+            | Self::RollbacksWait { .. } => WhyKind::Waits,
             Self::FreezeOverridden { .. } => WhyKind::Known,
             Self::Completed { .. }
             | Self::Failed { .. }
@@ -235,6 +245,7 @@ impl Reason for RolloutReason {
             | Self::Stopped { .. }
             | Self::Approval { .. }
             | Self::BudgetSpent { .. }
+            | Self::RollbacksWait { .. }
             | Self::FreezeOverridden { .. }
             | Self::Completed { .. }
             | Self::Failed { .. }
@@ -276,6 +287,7 @@ impl Reason for RolloutReason {
             | Self::DevicesOnTheirWay { .. }
             | Self::BudgetSpent { .. }
             | Self::RollingBackAll { .. }
+            | Self::RollbacksWait { .. }
             | Self::FreezeOverridden { .. }
             | Self::Completed { .. }
             | Self::Failed { .. }

@@ -94,3 +94,16 @@ pub(super) fn times(number: i64) -> String {
         format!("{number} times")
     }
 }
+
+/// `: a, b and 2 more`, of so many of whom these are named.
+pub(super) fn named(all: i64, names: &[String]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    let mut named = names.to_vec();
+    let more = all - i64::try_from(names.len()).unwrap_or(0);
+    if more > 0 {
+        named.push(format!("{more} more"));
+    }
+    format!(": {}", list(&named))
+}

@@ -24,9 +24,9 @@ pub(super) async fn fill(session: &mut Session, mut view: RolloutView) -> Result
     };
     view.approvals = facts.approvals;
     view.checks = facts.checks;
-    if view.rollout.freeze_override.is_none() {
-        view.freezes = facts.freezes;
-        view.freezes.retain(|freeze| freeze.is_in_force(now));
-    }
+    let overridden = view.rollout.freeze_override_at;
+    view.freezes = facts.freezes;
+    view.freezes
+        .retain(|freeze| freeze.is_in_force(now) && freeze.holds_in_spite_of(overridden));
     Ok(view)
 }

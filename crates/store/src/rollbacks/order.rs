@@ -5,7 +5,7 @@ use crate::db::Session;
 use crate::error::Result;
 use crate::quarantine::Class;
 use uuid::Uuid;
-use windlass_types::ids::RolloutId;
+use windlass_types::ids::{DeviceId, RolloutId};
 
 /// Which devices of a rollout are marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,21 +101,57 @@ pub struct Queue {
     pub waiting: i64,
 }
 
+/// That a row `d` is to be put back, and waits for its turn: silent devices do not, they get their
+/// target at once.
+fn waits() -> String {
+    format!(
+        "{HAS_IMAGE} AND d.status <> 'unreachable' AND COALESCE(d.reason, '') <> 'target_changed' \
+         AND (d.rollback_why IS NOT NULL OR (d.status = 'failed' AND d.check_at IS NOT NULL) \
+         OR EXISTS (SELECT 1 FROM image_rollouts r WHERE r.id = d.rollout_id \
+         AND r.status = 'rolling_back'))"
+    )
+}
+
 /// How far the ways back of a rollout are: what devices wait for that are to be put back.
 ///
 /// # Errors
 /// Whatever the database says.
 pub async fn queue(session: &mut Session, rollout: RolloutId) -> Result<Queue> {
     let sql = format!(
-        "SELECT COUNT(*) FROM device_rollout_status d WHERE d.rollout_id = $1 AND {HAS_IMAGE} \
-         AND COALESCE(d.reason, '') <> 'target_changed' \
-         AND (d.rollback_why IS NOT NULL OR (d.status = 'failed' AND d.check_at IS NOT NULL) \
-         OR EXISTS (SELECT 1 FROM image_rollouts r WHERE r.id = d.rollout_id \
-         AND r.status = 'rolling_back'))"
+        "SELECT COUNT(*) FROM device_rollout_status d WHERE d.rollout_id = $1 AND {}",
+        waits()
     );
     let (waiting,): (i64,) = session.built(sql).bind(rollout.0).one().await?;
     Ok(Queue {
         on_the_way: on_the_way(session, rollout).await?,
         waiting,
     })
+}
+
+/// How many devices of a rollout are put back before this one, which waits for its turn; none where it
+/// does not. Failed ones come first, in the order in which they failed, then the others, in the order
+/// of their batches.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn before(
+    session: &mut Session,
+    rollout: RolloutId,
+    device: DeviceId,
+) -> Result<Option<i64>> {
+    let failed = "d.status = 'failed' AND d.check_at IS NOT NULL";
+    let sql = format!(
+        "SELECT w.place FROM (SELECT d.device_uuid, ROW_NUMBER() OVER (\
+           ORDER BY CASE WHEN {failed} THEN 0 ELSE 1 END, CASE WHEN {failed} THEN d.check_at END, \
+             CASE WHEN {failed} THEN 0 ELSE d.batch END, d.device_uuid) AS place \
+         FROM device_rollout_status d WHERE d.rollout_id = $1 AND {}) w WHERE w.device_uuid = $2",
+        waits()
+    );
+    let row: Option<(i64,)> = session
+        .built(sql)
+        .bind(rollout.0)
+        .bind(device.0)
+        .optional()
+        .await?;
+    Ok(row.map(|(place,)| place - 1))
 }

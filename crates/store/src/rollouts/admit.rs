@@ -1,10 +1,12 @@
 //! Admitting devices of a batch, slice by slice: their targets name the new image. A fixed number of
 //! statements for each five hundred different target states, however many devices there are.
 
+mod holders;
 mod leave_out;
 mod slice;
 mod unavailable;
 
+pub use holders::{full, holders};
 pub use slice::{SliceOf, Taken, lock_limits, take_slice};
 
 pub(super) use slice::open_now;

@@ -62,6 +62,8 @@ text_enum! {
         BudgetSpent = "budget_spent",
         /// The devices of the rollout are being put back.
         RollingBackAll = "rolling_back_all",
+        /// Devices that are to go back wait for others to be back.
+        RollbacksWait = "rollbacks_wait",
         /// A person let this rollout go on in spite of freezes.
         FreezeOverridden = "freeze_overridden",
         // How a rollout ended.
@@ -143,7 +145,7 @@ text_enum! {
         DeviceFailed = "device_failed",
         /// The device failed for a reason that is not the image's, and its tries are used up.
         FailedEnvironment = "failed_environment",
-        /// The failed device waits until it may go back.
+        /// The device is to go back and waits for its turn.
         RollbackWaits = "rollback_waits",
         /// The device has been silent since it was admitted.
         Unreachable = "unreachable",

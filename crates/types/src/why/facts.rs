@@ -11,6 +11,7 @@ use crate::policy::Policy;
 use crate::rollout::{CheckStatus, RolloutDevice, RolloutView};
 use crate::target::TargetSource;
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 /// What is known of a rollout.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +26,19 @@ pub struct RolloutStory {
     pub superseded_by: Option<String>,
     /// When the present batch was completed.
     pub batch_completed_at: Option<DateTime<Utc>>,
+    /// The ways back of its devices.
+    pub back: GoingBack,
+    /// Values of limited tags with as many unavailable devices as the rule allows, at most a few.
+    pub full: Vec<LabelUse>,
+}
+
+/// How far the ways back of a rollout's devices are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GoingBack {
+    /// On their way.
+    pub on_their_way: i64,
+    /// To be put back, and waiting for one of those.
+    pub waiting: i64,
 }
 
 /// A turn that a rollout took, as the event log tells it.
@@ -47,7 +61,7 @@ pub struct DeviceStory {
     pub target: Option<TargetFacts>,
     /// What is made of its reports.
     pub observation: Observation,
-    /// That it is set aside.
+    /// That it is set aside now.
     pub penalty: Option<Penalty>,
     /// Its places in rollouts, latest first.
     pub places: Vec<Place>,
@@ -86,6 +100,8 @@ pub struct Place {
     /// The rollout that has it instead, as an image: another of the same image with a higher
     /// priority, or the one that moved its target.
     pub other: Option<String>,
+    /// Where it waits for its turn to go back, how many devices of the rollout go before it.
+    pub back_before: Option<i64>,
 }
 
 /// A check that is run against a device.
@@ -105,16 +121,16 @@ pub struct DeviceCheck {
     pub deadline_at: DateTime<Utc>,
 }
 
-/// How many devices that share a value of a tag are unavailable.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How many devices that share a value of a tag are unavailable, by the count that admissions go by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LabelUse {
     /// The tag.
     pub key: String,
-    /// This device's value of it.
+    /// The value of it; of a device's place, the device's own.
     pub value: String,
     /// How many may be unavailable.
     pub limit: i64,
-    /// How many are.
+    /// How many are; of a device's place, the device itself not counted.
     pub unavailable: i64,
     /// Some of them by name.
     pub holders: Vec<String>,

@@ -63,6 +63,9 @@ pub fn device(story: &DeviceStory, now: DateTime<Utc>) -> Vec<Found> {
 
 /// Whether anything of a place is still to come.
 fn is_open(place: &Place) -> bool {
+    if place.back_before.is_some() {
+        return true;
+    }
     match place.row.status {
         DeviceStatus::Pending => !place.rollout.view.rollout.status.is_final(),
         DeviceStatus::Scheduled

@@ -2,7 +2,7 @@
 
 use super::DeviceReason as D;
 use crate::why::Reason;
-use crate::why::text::{because, list, many_are, on_the_way, time, times, when, words};
+use crate::why::text::{because, list, many_are, named, on_the_way, time, times, when, words};
 use windlass_types::rollout::SkipReason;
 use windlass_types::target::TargetSource;
 
@@ -105,19 +105,10 @@ pub(super) fn of(reason: &D) -> String {
             unavailable,
             holders,
         } => {
-            let more = unavailable - i64::try_from(holders.len()).unwrap_or(0);
-            let mut named = holders.clone();
-            if more > 0 && !named.is_empty() {
-                named.push(format!("{more} more"));
-            }
-            let named = if named.is_empty() {
-                String::new()
-            } else {
-                format!(": {}", list(&named))
-            };
             format!(
-                "{} unavailable where {key} is {value}, and the policy allows {limit} at once{named}.",
-                many_are(*unavailable, "device")
+                "{} unavailable where {key} is {value}, and the policy allows {limit} at once{}.",
+                many_are(*unavailable, "device"),
+                named(*unavailable, holders)
             )
         }
         D::RetryHere {
@@ -201,9 +192,14 @@ pub(super) fn of(reason: &D) -> String {
         D::RollbackWaits {
             limit,
             on_their_way,
+            before,
         } => format!(
-            "The device is to go back to what it ran before, but {} back, and the policy allows {limit} at once.",
-            on_the_way(*on_their_way)
+            "The device is to go back to what it ran before, but {} back, and the policy allows {limit} at once; {}.",
+            on_the_way(*on_their_way),
+            match before {
+                0 => "it is the next".to_owned(),
+                before => format!("{} before it", many_are(*before, "device")),
+            }
         ),
         D::Unreachable { image } => format!(
             "The device has been silent since it was to take {image}; it gets it when it is back."

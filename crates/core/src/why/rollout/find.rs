@@ -17,8 +17,24 @@ type Found = Since<RolloutReason>;
 pub fn rollout(story: &RolloutStory, now: DateTime<Utc>) -> Vec<Found> {
     match &story.facts {
         Some(facts) if !story.view.rollout.status.is_final() => under_way(story, facts, now),
-        _ => vec![ended(story)],
+        _ => {
+            let mut found = vec![ended(story)];
+            found.extend(ways_back(story));
+            found
+        }
     }
+}
+
+/// That devices wait for their turn to go back; also of a rollout that has ended.
+fn ways_back(story: &RolloutStory) -> Option<Found> {
+    let limit = i64::from(story.view.rollout.rule.failure.rollback_max_in_flight);
+    let back = story.back;
+    let reason = RolloutReason::RollbacksWait {
+        waiting: back.waiting,
+        limit,
+        on_their_way: back.on_their_way,
+    };
+    (back.waiting > 0 && back.on_their_way >= limit).then(|| Since::new(reason, None))
 }
 
 fn under_way(story: &RolloutStory, facts: &RolloutFacts, now: DateTime<Utc>) -> Vec<Found> {
@@ -27,15 +43,14 @@ fn under_way(story: &RolloutStory, facts: &RolloutFacts, now: DateTime<Utc>) -> 
         Some(wait) => of_wait(story, facts, wait, now),
         None => vec![Since::new(RolloutReason::NextStep, None)],
     };
+    found.extend(ways_back(story));
     // What else would hold it, once the first is out of the way.
     let overridden = &facts.rollout.freeze_override;
-    for freeze in facts
-        .freezes
-        .iter()
-        .filter(|freeze| freeze.is_in_force(now))
-    {
+    for freeze in facts.freezes.iter().filter(|freeze| {
+        freeze.is_in_force(now) && freeze.holds_in_spite_of(facts.rollout.freeze_override_at)
+    }) {
         let reason = frozen(freeze);
-        if overridden.is_none() && !found.iter().any(|one| one.reason == reason.reason) {
+        if !found.iter().any(|one| one.reason == reason.reason) {
             found.push(reason);
         }
     }
@@ -117,6 +132,7 @@ fn of_wait(
                 Limit::Unavailable { tags } => RolloutReason::LabelLimit {
                     tags: tags.clone(),
                     waiting,
+                    full: story.full.clone(),
                     until,
                 },
             };
@@ -137,14 +153,19 @@ fn of_wait(
         Wait::Checks { batch, open, until } => {
             let reason = |name: &String| {
                 let row = facts.checks.iter().find(|check| check.name == *name);
-                let said = row.and_then(|check| {
-                    let output = check.evidence.get("output").and_then(Value::as_str);
-                    output.map(str::to_owned).filter(|said| !said.is_empty())
+                let tries = row.map(|check| {
+                    let tries = check.evidence.get("tries").and_then(Value::as_i64);
+                    tries.unwrap_or(0)
+                });
+                // Before the first try there is nothing that it said.
+                let said = row.filter(|_| tries > Some(0)).and_then(|check| {
+                    let said = check.evidence.get("summary").and_then(Value::as_str);
+                    said.map(str::to_owned).filter(|said| !said.is_empty())
                 });
                 RolloutReason::GateCheck {
                     batch: *batch,
                     name: name.clone(),
-                    tries: row.and_then(|check| check.evidence.get("tries")?.as_i64()),
+                    tries,
                     said,
                     until: row.map(|check| check.deadline_at).or(*until),
                 }

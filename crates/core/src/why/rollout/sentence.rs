@@ -1,7 +1,9 @@
 //! The sentences about rollouts.
 
 use super::RolloutReason as R;
-use crate::why::text::{because, list, many, on_the_way, time, times, when, words};
+use crate::why::text::{
+    because, list, many, many_are, named, on_the_way, time, times, when, words,
+};
 use windlass_types::rollout::StatusReason;
 
 pub(super) fn of(reason: &R) -> String {
@@ -119,11 +121,36 @@ pub(super) fn of(reason: &R) -> String {
             many(*per_minute, "device"),
             when("; the next may go at ", *at)
         ),
-        R::LabelLimit { tags, waiting, .. } => format!(
-            "{} wait because as many of those that share their {} as the policy allows are unavailable.",
-            many(*waiting, "device"),
-            list(tags)
-        ),
+        R::LabelLimit {
+            tags,
+            waiting,
+            full,
+            ..
+        } => {
+            let full: Vec<String> = full
+                .iter()
+                .map(|used| {
+                    format!(
+                        "where {} is {}, {} of {}{}",
+                        used.key,
+                        used.value,
+                        used.unavailable,
+                        used.limit,
+                        named(used.unavailable, &used.holders)
+                    )
+                })
+                .collect();
+            let full = if full.is_empty() {
+                String::new()
+            } else {
+                format!("; {}", full.join("; "))
+            };
+            format!(
+                "{} wait because as many of those that share their {} as the policy allows are unavailable{full}.",
+                many(*waiting, "device"),
+                list(tags),
+            )
+        }
         R::RetryWait { devices, at } => format!(
             "{} failed for reasons that are not the image's and wait for another try{}.",
             many(*devices, "device"),
@@ -158,6 +185,17 @@ pub(super) fn of(reason: &R) -> String {
                 .unwrap_or_default(),
             on_the_way(*left),
             when(" until ", *until),
+        ),
+        R::RollbacksWait {
+            waiting,
+            limit,
+            on_their_way,
+        } => format!(
+            "{} to go back and {} for {} turn: {} back, and the policy allows {limit} at once.",
+            many_are(*waiting, "device"),
+            if *waiting == 1 { "waits" } else { "wait" },
+            if *waiting == 1 { "its" } else { "their" },
+            on_the_way(*on_their_way)
         ),
         R::FreezeOverridden { said } => {
             format!("The rollout goes on in spite of freezes: {}.", words(said))

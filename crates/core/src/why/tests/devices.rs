@@ -4,7 +4,7 @@ use serde_json::json;
 use windlass_types::ids::RolloutId;
 use windlass_types::rollout::{CheckStatus, DeviceStatus, RolloutStatus};
 use windlass_types::why::FailedDigest;
-use windlass_types::why::facts::{DeviceCheck, DeviceStory, LabelUse};
+use windlass_types::why::facts::{DeviceCheck, DeviceStory, GoingBack, LabelUse};
 
 /// Name, facts, then code and sentence of the reasons asked about.
 type Case = (&'static str, DeviceStory, &'static str, &'static str);
@@ -278,10 +278,14 @@ fn cases() -> Vec<Case> {
                     .rule
                     .failure
                     .rollback_max_in_flight = 1;
-                s.places[0].rollout.view.batches[0].rolling_back = 1;
+                s.places[0].rollout.back = GoingBack {
+                    on_their_way: 1,
+                    waiting: 3,
+                };
+                s.places[0].back_before = Some(2);
             }),
             "rollback_waits",
-            "The device is to go back to what it ran before, but 1 device is on its way back, and the policy allows 1 at once.",
+            "The device is to go back to what it ran before, but 1 device is on its way back, and the policy allows 1 at once; 2 devices are before it.",
         ),
         (
             "silent in the rollout",

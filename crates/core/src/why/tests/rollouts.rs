@@ -209,7 +209,7 @@ fn cases() -> Vec<Case> {
                     position: 0,
                     name: "error rate".to_owned(),
                     status: CheckStatus::Pending,
-                    evidence: json!({"tries": 2, "output": "0.04 is not below 0.02"}),
+                    evidence: json!({"tries": 2, "summary": "0.04 is not below 0.02"}),
                     checked_at: Some(noon(-1)),
                     deadline_at: noon(4),
                     waived_by: None,
@@ -319,4 +319,63 @@ fn a_rollout_says_what_it_waits_for_or_how_it_ended() {
         assert_eq!(first.code.as_str(), code, "{name}: {first:?}");
         assert_eq!(first.sentence, sentence, "{name}");
     }
+}
+
+#[test]
+fn a_stop_made_after_a_freeze_was_overridden_is_told_as_holding() {
+    let overridden_at = |minutes: i64| {
+        let mut story = frozen(FreezeKind::Stop, None);
+        change(&mut story, |rollout| {
+            rollout.freeze_override = Some("a security fix".to_owned());
+            rollout.freeze_override_at = Some(noon(minutes));
+        });
+        let answer = Answer::of(&rollout(&story, noon(0)));
+        let codes: Vec<&str> = answer.reasons.iter().map(|one| one.code.as_str()).collect();
+        codes.join(" ")
+    };
+    // It was made at 11:40.
+    assert_eq!(overridden_at(-25), "stopped freeze_overridden");
+    assert_eq!(overridden_at(-15), "next_step freeze_overridden");
+}
+
+#[test]
+fn devices_that_wait_to_go_back_are_told_of_also_after_the_end() {
+    for status in [InProgress, Completed] {
+        let mut story = story(status, 1);
+        change(&mut story, |rollout| {
+            rollout.rule.failure.rollback_max_in_flight = 2;
+        });
+        story.back.waiting = 3;
+        for (on_their_way, told) in [(1, false), (2, true)] {
+            story.back.on_their_way = on_their_way;
+            let answer = Answer::of(&rollout(&story, noon(0)));
+            let sentence = "3 devices are to go back and wait for their turn: 2 devices are on their way back, and the policy allows 2 at once.";
+            let found = answer.sentences.iter().any(|one| one == sentence);
+            assert_eq!(found, told, "{status}: {:?}", answer.sentences);
+        }
+    }
+}
+
+#[test]
+fn a_check_that_was_not_tried_has_said_nothing() {
+    let mut story = between(|rollout| {
+        rollout.rule.health.checks = serde_json::from_value(json!([
+            {"type": "custom", "name": "error rate", "url": "https://x/y"}]))
+        .unwrap();
+    });
+    story.facts.as_mut().unwrap().checks = vec![GateCheck {
+        batch: 1,
+        position: 0,
+        name: "error rate".to_owned(),
+        status: CheckStatus::Pending,
+        evidence: json!({"summary": "it was not tried yet"}),
+        checked_at: None,
+        deadline_at: noon(4),
+        waived_by: None,
+    }];
+    let answer = Answer::of(&rollout(&story, noon(0)));
+    assert_eq!(
+        answer.sentences[0],
+        "Batch 1 is done, and its check \"error rate\" must pass by 2026-05-27 12:04 UTC before the rollout goes on; it was not tried yet."
+    );
 }

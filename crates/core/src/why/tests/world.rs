@@ -14,7 +14,7 @@ use windlass_types::rollout::{
     BatchProgress, DeviceStatus, FailureRates, Rollout, RolloutDevice, RolloutStatus, RolloutView,
 };
 use windlass_types::target::TargetSource;
-use windlass_types::why::facts::{DeviceStory, Place, RolloutStory, TargetFacts};
+use windlass_types::why::facts::{DeviceStory, GoingBack, Place, RolloutStory, TargetFacts};
 
 /// So many minutes after noon.
 pub(super) fn noon(minutes: i64) -> DateTime<Utc> {
@@ -117,6 +117,8 @@ pub(super) fn story(status: RolloutStatus, batch: i64) -> RolloutStory {
         turn: None,
         superseded_by: None,
         batch_completed_at: None,
+        back: GoingBack::default(),
+        full: Vec::new(),
     }
 }
 
@@ -187,6 +189,7 @@ pub(super) fn placed(status: DeviceStatus) -> DeviceStory {
         checks: Vec::new(),
         labels: Vec::new(),
         other: None,
+        back_before: None,
     });
     found
 }

@@ -25,8 +25,7 @@ pub(super) fn within_limits(
         .iter()
         .map(|(key, most)| (key, i64::from(*most)))
         .collect();
-    let silence = TimeDelta::seconds(i64::from(rollout.rule.health.unreachable_after_seconds));
-    let silent_since = session.now() - silence;
+    let silent_since = silent_since(session, rollout);
     sql.text("SELECT m.device_uuid, m.place FROM (SELECT l.device_uuid, l.place");
     for at in 0..limits.len() {
         let n = at.to_string();
@@ -67,7 +66,7 @@ pub(super) fn within_limits(
             .text(".key = ")
             .value((*key).clone())
             .text(" LEFT JOIN (");
-        used(sql, rollout, of, key, silent_since);
+        used(sql, rollout, of.batch, key, silent_since);
         sql.text(") u")
             .text(&n)
             .text(" ON u")
@@ -100,12 +99,18 @@ pub(super) fn within_limits(
     }
 }
 
+/// Since when a device must have been silent to be unavailable.
+pub(super) fn silent_since(session: &Session, rollout: &Rollout) -> DateTime<Utc> {
+    let silence = i64::from(rollout.rule.health.unreachable_after_seconds);
+    session.now() - TimeDelta::seconds(silence)
+}
+
 /// A query of (value, used): how many devices are unavailable with each value of a tag that a waiting
 /// device of the batch has.
-fn used(
+pub(super) fn used(
     sql: &mut Build,
     rollout: &Rollout,
-    of: &SliceOf<'_>,
+    batch: i64,
     key: &str,
     silent_since: DateTime<Utc>,
 ) {
@@ -119,7 +124,7 @@ fn used(
         .text(" AND w.rollout_id = ")
         .value(rollout.id.0)
         .text(" AND w.batch <= ")
-        .value(of.batch)
+        .value(batch)
         .text(" AND w.status = 'pending') AND (");
     unavailable(sql, "a.device_uuid", silent_since);
     sql.text(") GROUP BY a.value");
@@ -127,7 +132,7 @@ fn used(
 
 /// That a device is unavailable: on its way in any rollout, or on its way back; failed, silent in a
 /// rollout or waiting to be tried again, and its target not changed since; or not seen for too long.
-fn unavailable(sql: &mut Build, uuid: &'static str, silent_since: DateTime<Utc>) {
+pub(super) fn unavailable(sql: &mut Build, uuid: &'static str, silent_since: DateTime<Utc>) {
     sql.text("EXISTS (SELECT 1 FROM device_rollout_status n WHERE n.device_uuid = ")
         .text(uuid)
         .text(" AND n.status IN ('scheduled', 'updating', 'verifying', 'rolling_back'))");

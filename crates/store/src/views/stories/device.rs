@@ -5,22 +5,16 @@ use crate::db::{Session, placeholders};
 use crate::error::{Result, parse};
 use crate::views::current_state;
 use crate::views::places::{failed_digests, places};
-use crate::{devices, policies};
+use crate::{devices, policies, rollbacks};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::types::Json;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 use windlass_types::api::Penalty;
-use windlass_types::device::Device;
 use windlass_types::ids::{DeviceId, RolloutId};
 use windlass_types::rollout::DeviceStatus;
-use windlass_types::why::facts::{DeviceCheck, DeviceStory, LabelUse, Place, TargetFacts};
-
-/// Names of unavailable devices told of.
-const NAMED: usize = 3;
-/// Unavailable devices counted at most, for one value of a tag.
-const COUNTED: i64 = 10_000;
+use windlass_types::why::facts::{DeviceCheck, DeviceStory, Place, TargetFacts};
 
 /// What is known of a device, with its places in the latest rollouts, at most `limit`.
 ///
@@ -45,18 +39,22 @@ pub async fn device_story(
             continue;
         };
         let labels = if place.row.status == DeviceStatus::Pending && rollout.facts.is_some() {
-            let limits = &rollout.view.rollout.rule.limits.max_unavailable;
-            labels(session, &device, limits).await?
+            crate::rollouts::holders(session, &rollout.view.rollout, &device).await?
         } else {
             Vec::new()
         };
         told.push(Place {
             row: place.row,
             environment: place.environment,
-            rollout,
             checks: checks.remove(&id).unwrap_or_default(),
             labels,
             other: None,
+            back_before: if rollout.back.waiting > 0 {
+                rollbacks::before(session, id, uuid).await?
+            } else {
+                None
+            },
+            rollout,
         });
     }
     name_others(&mut told);
@@ -141,12 +139,19 @@ async fn target(session: &mut Session, device: DeviceId) -> Result<Option<Target
     }))
 }
 
+/// That the device is set aside now. One whose time is over holds nothing any more, whether or not its
+/// row is still there.
 async fn penalty(session: &mut Session, device: DeviceId) -> Result<Option<Penalty>> {
     /// Reason, evidence, since, until.
     type Row = (String, Json<Value>, DateTime<Utc>, DateTime<Utc>);
+    let now = session.now();
     let row: Option<Row> = session
-        .sql("SELECT reason, evidence, since, until FROM device_penalties WHERE device_uuid = $1")
+        .sql(
+            "SELECT reason, evidence, since, until FROM device_penalties \
+             WHERE device_uuid = $1 AND until > $2",
+        )
         .bind(device.0)
+        .bind(now)
         .optional()
         .await?;
     Ok(row.map(|(reason, evidence, since, until)| Penalty {
@@ -202,40 +207,4 @@ async fn device_checks(
         of.push(check);
     }
     Ok(found)
-}
-
-/// Who is unavailable of the devices that share this one's values of the limited tags.
-async fn labels(
-    session: &mut Session,
-    device: &Device,
-    limits: &BTreeMap<String, u32>,
-) -> Result<Vec<LabelUse>> {
-    let mut used = Vec::new();
-    for (key, limit) in limits {
-        let Some(value) = device.tags.get(key) else {
-            continue;
-        };
-        let names: Vec<(String,)> = session
-            .sql(
-                "SELECT d.name FROM device_tags t JOIN devices d ON d.uuid = t.device_uuid \
-                 WHERE t.key = $1 AND t.value = $2 AND EXISTS (\
-                   SELECT 1 FROM device_rollout_status s WHERE s.device_uuid = t.device_uuid \
-                   AND s.status IN ('scheduled', 'updating', 'verifying', 'unreachable', \
-                                    'failed', 'rolling_back', 'rollback_failed')) \
-                 ORDER BY d.name LIMIT $3",
-            )
-            .bind(key.clone())
-            .bind(value.clone())
-            .bind(COUNTED)
-            .all()
-            .await?;
-        used.push(LabelUse {
-            key: key.clone(),
-            value: value.clone(),
-            limit: i64::from(*limit),
-            unavailable: i64::try_from(names.len()).unwrap_or(COUNTED),
-            holders: names.into_iter().take(NAMED).map(|(name,)| name).collect(),
-        });
-    }
-    Ok(used)
 }

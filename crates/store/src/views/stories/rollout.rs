@@ -2,8 +2,8 @@
 
 use crate::db::{Session, placeholders};
 use crate::error::Result;
-use crate::rollouts;
 use crate::views::rollouts::{rollout, rollouts_by_id};
+use crate::{rollbacks, rollouts};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::types::Json;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 use windlass_types::ids::RolloutId;
 use windlass_types::rollout::{RolloutStatus, RolloutView};
-use windlass_types::why::facts::{RolloutStory, Turn};
+use windlass_types::why::facts::{GoingBack, RolloutStory, Turn};
 
 /// As in the index `events_turns`, word for word, or SQLite does not see that it fits.
 const TURNS: &str = "type IN ('image.rollout_batch_completed', 'image.rollout_paused', \
@@ -76,6 +76,11 @@ async fn tell(session: &mut Session, views: Vec<RolloutView>) -> Result<Vec<Roll
         } else {
             rollouts::facts(session, view.rollout.id).await?
         };
+        let queue = rollbacks::queue(session, view.rollout.id).await?;
+        let full = match &facts {
+            Some(facts) => rollouts::full(session, &facts.rollout, facts.waiting.batch).await?,
+            None => Vec::new(),
+        };
         let last = |kind: &str| {
             turns
                 .iter()
@@ -107,6 +112,11 @@ async fn tell(session: &mut Session, views: Vec<RolloutView>) -> Result<Vec<Roll
             }),
             superseded_by: last("image.rollout_superseded").and_then(|row| text(row, "image")),
             batch_completed_at: last("image.rollout_batch_completed").map(|row| row.occurred_at),
+            back: GoingBack {
+                on_their_way: queue.on_the_way,
+                waiting: queue.waiting,
+            },
+            full,
             facts,
             view,
         });
