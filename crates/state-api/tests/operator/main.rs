@@ -22,3 +22,4 @@ mod provisioning_keys;
 mod quarantine;
 mod rollouts;
 mod why;
+mod why_passes;
