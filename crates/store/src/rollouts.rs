@@ -17,7 +17,7 @@ pub use change::{restart_failure_count, save, skip_pending, supersede};
 pub use create::{NewRollout, create};
 pub use facts::{active_by_status, facts, moving, next_due, progress, shipped_digest};
 pub use failures::failure_count;
-pub use gates::{admitted_lately, approvals, checks, waiting};
+pub use gates::{admitted_lately, approvals, checks, time_zones, waiting};
 pub use members::{Changed, Joined, Left, active, changed_since, follow};
 pub use orders::{Again, approve, retry, waive_checks};
 pub(crate) use scope::place;

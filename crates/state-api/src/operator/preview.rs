@@ -1,14 +1,16 @@
 //! What a rollout would do, before there is one.
 
+use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use windlass_core::batches::{self, Layout};
+use windlass_core::plan::estimate::{Estimate, Given, estimate};
 use windlass_service::Problem;
 use windlass_store::rollouts::{self, Preview, Rival, Scope, Wanted};
 use windlass_store::{Session, freezes, quarantine};
 use windlass_types::api::{Conflict, PlannedBatch, PlannedDevice, TriggerPlan};
 use windlass_types::image::ImageReference;
 use windlass_types::policy::{
-    AbDecision, AbRule, ApprovalBefore, Filters, RolloutRule, Strategy, TagRule,
+    AbDecision, AbRule, ApprovalBefore, Filters, MaintenanceWindow, RolloutRule, Strategy, TagRule,
 };
 
 /// Devices shown of a plan at most.
@@ -79,7 +81,7 @@ pub(super) async fn draft(
         skipped: counts(&preview),
         devices_truncated: i64::try_from(shown.len()).unwrap_or(i64::MAX) < preview.total(),
         devices: shown,
-        ends_at: None,
+        ends_at: seen.ends_at,
         windows: rule.maintenance_windows.clone(),
         freezes: freezes::open(session).await?,
         conflicts: seen.conflicts,
@@ -100,6 +102,8 @@ pub(super) struct Seen {
     pub(super) batches: Vec<PlannedBatch>,
     /// Rollouts of the same image over some of the same devices.
     pub(super) conflicts: Vec<Conflict>,
+    /// When it would end at the earliest; none where that cannot be told.
+    pub(super) ends_at: Option<DateTime<Utc>>,
     /// Why nothing would be shipped at all.
     pub(super) nothing: Option<String>,
 }
@@ -126,8 +130,24 @@ pub(super) async fn seen(
         nobody
     };
     let rivals = rollouts::conflicts(session, scope, wanted).await?;
+    let own = |window: &MaintenanceWindow| window.time_zone.is_none();
+    // Whose window opens first makes the earliest time, whether they are in scope or not.
+    let zones = if wanted.rule.maintenance_windows.iter().any(own) {
+        rollouts::time_zones(session).await?
+    } else {
+        Vec::new()
+    };
+    let times = estimate(&Given {
+        rule: wanted.rule,
+        sizes: layout.sizes(),
+        zones: &zones,
+        freezes: &freezes::open(session).await?,
+        now: session.now(),
+    });
+    let ends_at = times.ends_at().filter(|_| nothing.is_none());
     Ok(Seen {
-        batches: planned(&layout, wanted.rule),
+        ends_at,
+        batches: planned(&layout, wanted.rule, &times),
         layout,
         conflicts: rivals.iter().map(Rival::describe).collect(),
         nothing: nothing.map(|why| format!("nothing would be shipped: {why}")),
@@ -143,15 +163,19 @@ pub(super) fn counts(preview: &Preview) -> BTreeMap<String, i64> {
         .collect()
 }
 
-fn planned(layout: &Layout, rule: &RolloutRule) -> Vec<PlannedBatch> {
+fn planned(layout: &Layout, rule: &RolloutRule, times: &Estimate) -> Vec<PlannedBatch> {
+    let mut times = times.batches.iter();
     (1_i64..)
         .zip(layout.sizes())
-        .map(|(batch, devices)| PlannedBatch {
-            batch,
-            devices: *devices,
-            waiting_for: waits(batch, layout.sizes(), rule),
-            starts_at: None,
-            ends_at: None,
+        .map(|(batch, devices)| {
+            let times = times.next();
+            PlannedBatch {
+                batch,
+                devices: *devices,
+                waiting_for: waits(batch, layout.sizes(), rule),
+                starts_at: times.map(|times| times.starts_at),
+                ends_at: times.map(|times| times.ends_at),
+            }
         })
         .collect()
 }
@@ -222,7 +246,7 @@ fn approved(batch: i64, sizes: &[i64], rule: &RolloutRule) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use windlass_types::policy::{ApprovalRule, MaintenanceWindow};
+    use windlass_types::policy::ApprovalRule;
 
     #[test]
     fn what_a_batch_waits_for_is_said_in_the_order_of_its_gates() {

@@ -167,6 +167,18 @@ fn open_zones(
     Some(windows::open_zones(windows, &zones, now))
 }
 
+/// The time zones of all devices, each once; none for those without one.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn time_zones(session: &mut Session) -> Result<Vec<Option<String>>> {
+    let rows: Vec<(Option<String>,)> = session
+        .sql("SELECT DISTINCT time_zone FROM devices ORDER BY time_zone")
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(zone,)| zone).collect())
+}
+
 /// Slices of a rollout admitted in the last minute, oldest first.
 ///
 /// # Errors
