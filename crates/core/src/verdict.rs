@@ -359,10 +359,10 @@ fn outcome(
         return Outcome::Failed(reason);
     }
     let any = |status| checks.iter().any(|check| check.status == status);
-    if any(CheckStatus::Failed) {
+    let seen = facts.seen();
+    if checks.iter().any(|check| check.failed_by(seen)) {
         return Outcome::Failed(Reason::CheckFailed);
     }
-    let seen = facts.seen();
     // The end of the latest window, where every service runs well.
     let window_end = facts
         .has_reported()
@@ -378,7 +378,9 @@ fn outcome(
                 + seconds(rule.stable_window_seconds)
         });
     let proved = window_end.is_some_and(|end| now >= end && seen.is_some_and(|at| at >= end));
-    if proved && !any(CheckStatus::Pending) {
+    // Whoever asks a device whose network is gone hears a no as well.
+    let refuted = any(CheckStatus::Failed);
+    if proved && !refuted && !any(CheckStatus::Pending) {
         return if any(CheckStatus::Inconclusive) {
             Outcome::Inconclusive
         } else {
@@ -406,12 +408,19 @@ fn outcome(
                 .wanted
                 .iter()
                 .zip(findings)
+                // A service that does as it should explains nothing while another does not.
+                .min_by_key(|(wanted, finding)| {
+                    let reason = finding.failed_at_deadline(facts, wanted);
+                    (!finding.is_fault(), reason)
+                })
                 .map(|(wanted, finding)| finding.failed_at_deadline(facts, wanted))
-                .min()
         } else {
             None
         };
         return Outcome::Failed(reason.unwrap_or(Reason::NoReport));
+    }
+    if refuted {
+        return Outcome::Wait((now + recheck(rule)).min(unreachable_at));
     }
     // The services do what they should; that the checks have nothing to say is no sign against them.
     let give_up_at = checked::own_time(checks).map_or(until, |time| {

@@ -133,6 +133,12 @@ fn from_device<'a>(facts: &Facts<'_>, position: i64, check: &'a Check) -> Checke
 }
 
 impl Checked<'_> {
+    /// Whether its failure is the device's: only where the device was seen since. A site that has lost
+    /// its network answers nobody, and says nothing of the image.
+    pub(super) fn failed_by(&self, seen: Option<DateTime<Utc>>) -> bool {
+        self.status == CheckStatus::Failed && seen >= self.checked_at
+    }
+
     fn name(&self) -> String {
         checks::name_of(
             self.check,

@@ -221,8 +221,11 @@ fn summary(
             format!("waits for the device to take its new target: {}", seen())
         }
         _ if findings.iter().all(|f| f.well_since(facts).is_some()) => {
+            let failed = check(CheckStatus::Failed);
             let undecided = check(CheckStatus::Pending);
-            if undecided.is_empty() {
+            if !failed.is_empty() {
+                format!("a check failed, and the device was not seen since: {failed}")
+            } else if undecided.is_empty() {
                 "the new image runs; its stable window is open".to_owned()
             } else {
                 format!("the new image runs; a check has not passed: {undecided}")

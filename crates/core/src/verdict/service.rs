@@ -167,6 +167,19 @@ impl Finding {
         }
     }
 
+    /// Whether the service does not do as it should.
+    pub(super) const fn is_fault(&self) -> bool {
+        match self {
+            Self::NotAsked { .. } | Self::Well { .. } => false,
+            Self::NotReady { .. }
+            | Self::Errored(_)
+            | Self::CrashLoop
+            | Self::NotRunning
+            | Self::OtherImage
+            | Self::Missing => true,
+        }
+    }
+
     /// What it amounts to at the deadline. `Well` there means that its window opened too late.
     pub(super) fn failed_at_deadline(&self, facts: &Facts<'_>, wanted: &Wanted) -> Reason {
         let or_kept = |reason| kept_from_it(facts, wanted).unwrap_or(reason);

@@ -112,6 +112,52 @@ fn checks_that_the_server_runs_decide_beside_the_window() {
 }
 
 #[test]
+fn a_network_outage_of_its_site_is_silence_and_no_failed_check() {
+    use DeviceStatus::{Failed, Unreachable, Verifying};
+    let known = known(&[(10, 2, Some((IMAGE, "b", "running")))]);
+    let silent = Some(Reason::SilentAfterUpdate);
+    let cases = [
+        ("not seen since the check", 60, 99, 110, Verifying, None),
+        ("shortly before silence", 60, 99, 239, Verifying, None),
+        ("silent for long", 60, 99, 240, Unreachable, silent),
+        (
+            "seen after the check",
+            99,
+            99,
+            110,
+            Failed,
+            Some(Reason::CheckFailed),
+        ),
+        ("past the deadline", 290, 299, 400, Verifying, None),
+        (
+            "past the deadline and silent",
+            290,
+            299,
+            470,
+            Unreachable,
+            silent,
+        ),
+    ];
+    let rule = with(vec![from(CheckKind::Http, CheckFrom::Server)]);
+    let wanted = wanted();
+    for (name, seen, checked, now, status, reason) in cases {
+        let checks = [ServerCheck {
+            checked_at: Some(at(checked)),
+            ..server(CheckStatus::Failed)
+        }];
+        let facts = Facts {
+            server_checks: &checks,
+            ..facts(Verifying, &wanted, Some(&known), Some(seen))
+        };
+        let judged = judge(&facts, &rule, at(now)).unwrap();
+        assert_eq!((judged.status, judged.reason), (status, reason), "{name}");
+        let later = judged.check_at;
+        assert_eq!(later.is_some(), status.is_in_flight(), "{name}");
+        assert!(later.is_none_or(|later| later <= at(seen + 180)), "{name}");
+    }
+}
+
+#[test]
 fn what_a_check_found_before_the_device_was_verified_is_of_another_try() {
     let known = known(&[(10, 2, Some((IMAGE, "b", "running")))]);
     let (checks, wanted) = ([server(CheckStatus::Failed)], wanted());

@@ -61,6 +61,36 @@ fn an_image_that_crashes_is_not_excused_by_a_full_disk_elsewhere() {
 }
 
 #[test]
+fn a_service_that_is_well_or_stopped_does_not_make_a_full_disk_the_images_fault() {
+    let seen = known(&[(10, 2, Some(("r:5000/demo/app:v1", "a", "running")))]);
+    let mut stale = failing(seen.clone(), "disk", -5);
+    let mut late = known(&[(302, 2, Some((IMAGE, "b", "running")))])
+        .services
+        .remove(0);
+    late.service_id = 2;
+    stale.services.push(late);
+    let first = wanted().remove(0);
+    for (name, runs) in [("well, too late", true), ("to be stopped", false)] {
+        let two = [
+            first.clone(),
+            Wanted {
+                service_id: 2,
+                runs,
+                ..first.clone()
+            },
+        ];
+        let reason = |known: &Observation| {
+            let facts = facts(DeviceStatus::Updating, &two, Some(known), Some(310));
+            judge(&facts, &rule(), at(310)).unwrap().reason
+        };
+        assert_eq!(reason(&stale), Some(Reason::DiskError), "{name}");
+        let mut wrong = seen.clone();
+        wrong.services.push(stale.services[1].clone());
+        assert_eq!(reason(&wrong), Some(Reason::WrongImage), "{name}");
+    }
+}
+
+#[test]
 fn an_error_of_the_try_before_explains_a_deadline_and_nothing_sooner() {
     let wanted = wanted();
     let old = known(&[(10, 2, Some(("r:5000/demo/app:v1", "a", "running")))]);
