@@ -3,13 +3,17 @@
 //! A name is resolved once, and the connection goes to exactly the address that was looked at:
 //! a second answer of the name server changes nothing. No redirect is followed, no proxy used, and
 //! no more than 64 KiB of an answer are read.
+//!
+//! What keeps the question from being asked is no answer: a name that is not resolved, a network that
+//! is not reached from here, this program's own want of sockets say nothing of the other side.
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use url::{Host, Url};
 use windlass_core::checks::{Allowed, Try};
 
@@ -49,7 +53,7 @@ pub(crate) async fn connect(
         .map_err(|why| (Try::Impossible, why))?;
     match timeout(limit, TcpStream::connect((address, port))).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err((Try::Failed, format!("{address} port {port}: {error}"))),
+        Ok(Err(error)) => Err((meaning(&error), format!("{address} port {port}: {error}"))),
         Err(_) => Err((
             Try::Failed,
             format!("{address} port {port}: no answer in {} s", limit.as_secs()),
@@ -63,16 +67,19 @@ pub(crate) async fn ask(
     question: Question<'_>,
     limit: Duration,
 ) -> Result<Answer, Said> {
-    match timeout(limit, ask_without_end(allowed, question)).await {
+    let until = Instant::now() + limit;
+    // Whoever is asked has half of the time at least; what the name server takes is not theirs.
+    let (client, url) = aim(allowed, question.url, limit / 2).await?;
+    match timeout_at(until, send(&client, url, question)).await {
         Ok(answer) => answer,
         Err(_) => Err((Try::Failed, format!("no answer in {} s", limit.as_secs()))),
     }
 }
 
-async fn ask_without_end(allowed: &Allowed, question: Question<'_>) -> Result<Answer, Said> {
+/// The URL, and a client that goes to the one address it may be asked at.
+async fn aim(allowed: &Allowed, url: &str, limit: Duration) -> Result<(Client, Url), Said> {
     let impossible = |why: String| (Try::Impossible, why);
-    let url = Url::parse(question.url)
-        .map_err(|error| impossible(format!("{:?} is no URL: {error}", question.url)))?;
+    let url = Url::parse(url).map_err(|error| impossible(format!("{url:?} is no URL: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(impossible(format!(
             "{} is neither http nor https",
@@ -91,15 +98,15 @@ async fn ask_without_end(allowed: &Allowed, question: Question<'_>) -> Result<An
         .no_proxy()
         .no_gzip()
         .pool_max_idle_per_host(0);
-    let address = address_of(allowed, &host, port).await?;
+    let address = address_of(allowed, &host, port, limit).await?;
     if let Host::Domain(name) = host {
         builder = builder.resolve(name, address);
     }
-    let failed = |error: reqwest::Error| {
-        let error = error.without_url();
-        (Try::Failed, chain(&error))
-    };
     let client = builder.build().map_err(failed)?;
+    Ok((client, url))
+}
+
+async fn send(client: &Client, url: Url, question: Question<'_>) -> Result<Answer, Said> {
     let mut request = client.request(question.method, url);
     if let Some(body) = &question.json {
         request = request.json(body);
@@ -126,15 +133,22 @@ async fn ask_without_end(allowed: &Allowed, question: Question<'_>) -> Result<An
 }
 
 /// The one address that is asked.
-async fn address_of(allowed: &Allowed, host: &Host<&str>, port: u16) -> Result<SocketAddr, Said> {
+async fn address_of(
+    allowed: &Allowed,
+    host: &Host<&str>,
+    port: u16,
+    limit: Duration,
+) -> Result<SocketAddr, Said> {
+    let undecided = |why: String| Err((Try::Undecided, why));
     let (name, found) = match host {
         Host::Ipv4(v4) => (v4.to_string(), vec![IpAddr::V4(*v4)]),
         Host::Ipv6(v6) => (v6.to_string(), vec![IpAddr::V6(*v6)]),
         Host::Domain(name) => {
-            let found = tokio::net::lookup_host((*name, port))
-                .await
-                .map_err(|error| (Try::Failed, format!("{name} has no address: {error}")))?;
-            let found = found.map(|address| address.ip()).collect();
+            let found = match timeout(limit, tokio::net::lookup_host((*name, port))).await {
+                Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
+                Ok(Err(error)) => return undecided(format!("{name} has no address: {error}")),
+                Err(_) => return undecided(format!("no name server says where {name} is")),
+            };
             ((*name).to_owned(), found)
         }
     };
@@ -146,6 +160,39 @@ async fn address_of(allowed: &Allowed, host: &Host<&str>, port: u16) -> Result<S
         }
     }
     Err((Try::Impossible, refused))
+}
+
+/// What an error of a connection says: a no only where it came from the other side.
+fn meaning(error: &io::Error) -> Try {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::TimedOut => Try::Failed,
+        _ => Try::Undecided,
+    }
+}
+
+fn failed(error: reqwest::Error) -> Said {
+    let error = error.without_url();
+    let mut outcome = if error.is_builder() {
+        Try::Undecided
+    } else {
+        Try::Failed
+    };
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        // Without a number of the system it is about what the other side said: its certificate, an
+        // answer that breaks off.
+        if let Some(cause) = cause.downcast_ref::<io::Error>()
+            && cause.raw_os_error().is_some()
+        {
+            outcome = meaning(cause);
+        }
+        source = cause.source();
+    }
+    (outcome, chain(&error))
 }
 
 /// An error with what led to it.

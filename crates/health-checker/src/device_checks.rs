@@ -73,7 +73,7 @@ pub async fn device_checks(deps: &Deps, allowed: &Allowed, at_once: usize) -> Re
                     tries: due.tries,
                     status,
                     failed_in_row,
-                    output: cut(said),
+                    output: cut(&said),
                     next_at,
                 }
             })
@@ -84,12 +84,9 @@ pub async fn device_checks(deps: &Deps, allowed: &Allowed, at_once: usize) -> Re
     Ok(if full { Next::Again } else { Next::Idle })
 }
 
-/// At most so many characters.
-pub(crate) fn cut(text: String) -> String {
-    match text.char_indices().nth(OUTPUT) {
-        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned(),
-        None => text,
-    }
+/// At most so many characters, without NUL, which PostgreSQL stores in no text.
+pub(crate) fn cut(text: &str) -> String {
+    text.chars().filter(|c| *c != '\0').take(OUTPUT).collect()
 }
 
 /// One try.

@@ -31,14 +31,14 @@ pub async fn gates(deps: &Deps, allowed: &Allowed, at_once: usize) -> Result<Nex
     let mut read = deps.store.read().await?;
     let mut to_make = Vec::new();
     for id in checks::without_gates(&mut read).await? {
-        let rollout = rollouts::get(&mut read, id).await?;
+        let rollout = or_aside(id, rollouts::get(&mut read, id).await).flatten();
         if rollout.is_some_and(|r| !r.rule.gate_checks(r.current_batch).is_empty()) {
             to_make.push(id);
         }
     }
     drop(read);
     for id in to_make {
-        make(deps, id).await?;
+        or_aside(id, make(deps, id).await);
     }
     let mut read = deps.store.read().await?;
     if !checks::any_gate_due(&mut read).await? {
@@ -47,14 +47,19 @@ pub async fn gates(deps: &Deps, allowed: &Allowed, at_once: usize) -> Result<Nex
     drop(read);
     let limit = i64::try_from(at_once).unwrap_or(i64::MAX);
     let mut tx = deps.store.begin().await?;
+    let claimed = checks::claim_gates(&mut tx, limit).await?;
+    deps.commit(tx).await?;
+    // After the commit: one that cannot be read must not keep the others from being tried.
+    let mut read = deps.store.read().await?;
     let mut due = Vec::new();
-    for gate in checks::claim_gates(&mut tx, limit).await? {
-        let progress = rollouts::progress(&mut tx, gate.rollout).await?;
-        if let Some(rollout) = rollouts::get(&mut tx, gate.rollout).await? {
-            due.push((gate, rollout, progress));
+    for gate in claimed {
+        let rollout = rollouts::get(&mut read, gate.rollout).await;
+        if let Some(rollout) = or_aside(gate.rollout, rollout).flatten() {
+            let progress = rollouts::progress(&mut read, gate.rollout).await;
+            due.extend(or_aside(gate.rollout, progress).map(|known| (gate, rollout, known)));
         }
     }
-    deps.commit(tx).await?;
+    drop(read);
     let mut tries = stream::iter(due)
         .map(|(gate, rollout, progress)| async move {
             let checks = rollout.rule.gate_checks(gate.batch);
@@ -69,9 +74,22 @@ pub async fn gates(deps: &Deps, allowed: &Allowed, at_once: usize) -> Result<Nex
         .buffer_unordered(at_once);
     while let Some((gate, rollout, check, said)) = tries.next().await {
         let check = check.unwrap_or_else(|| Check::new(CheckKind::Custom));
-        write(deps, &gate, &rollout, &check, said).await?;
+        or_aside(rollout.id, write(deps, &gate, &rollout, &check, said).await);
     }
     Ok(Next::Idle)
+}
+
+/// What came of one rollout; where that is an error, the others go on without it.
+fn or_aside<T>(rollout: RolloutId, result: Result<T>) -> Option<T> {
+    result
+        .inspect_err(|error| {
+            tracing::warn!(
+                rollout.id = %rollout,
+                error = error as &dyn std::error::Error,
+                "the checks of a rollout are put aside for now"
+            );
+        })
+        .ok()
 }
 
 /// Makes the gate checks of a rollout's present batch, if it still waits for them. Their time begins
@@ -123,7 +141,7 @@ async fn write(
     );
     let name = name_of(check, usize::try_from(gate.position).unwrap_or_default());
     let evidence = json!({
-        "summary": cut(said),
+        "summary": cut(&said),
         "type": check.kind,
         "tries": gate.tries,
         "failed_in_row": progress.failed_in_row,

@@ -17,7 +17,7 @@ use windlass_bus::Bus;
 use windlass_core::checks::Allowed;
 use windlass_health_checker::{self as health, Counter};
 use windlass_service::Deps;
-use windlass_store::{Clock, Json, checks, rollouts};
+use windlass_store::{Clock, Json, Kind, checks, rollouts};
 use windlass_testkit::scenario::{Said, Scenario, clock, image};
 use windlass_testkit::{TestStore, eventually, postgres_with, sqlite_with};
 use windlass_types::event::EventType;
@@ -220,6 +220,11 @@ async fn three_tries_in_a_row_fail_the_device_and_one_success_passes() {
             world.wait(30);
         }
         assert_eq!(world.of_device(device).await.status, CheckStatus::Failed);
+        // A device that is not seen since may have lost its network.
+        world.pass().await;
+        assert_eq!(world.scenario.row(device).await.status, "verifying");
+        world.scenario.poll(device).await;
+        world.wait(15);
         world.until(device, "failed").await;
         let row = world.scenario.row(device).await;
         assert_eq!(
@@ -359,6 +364,45 @@ async fn redirects_huge_bodies_and_silence_lead_nowhere() {
 }
 
 #[tokio::test]
+async fn what_keeps_a_question_from_being_asked_is_no_answer() {
+    // No connection leads to everybody; and no name ends like this (RFC 2606).
+    let allowed = Allowed::new(&["255.255.255.255/32".to_owned(), "nobody.invalid".to_owned()]);
+    let (allowed, everybody) = (allowed.unwrap(), "255.255.255.255");
+    let mut tcp = Check::new(CheckKind::Tcp);
+    tcp.from = Some(CheckFrom::Server);
+    tcp.port = Some(1);
+    let cases = [
+        (
+            "no name server knows it",
+            http("http://nobody.invalid/".to_owned()),
+        ),
+        (
+            "no way to it over HTTP",
+            http("http://{address}/".to_owned()),
+        ),
+        ("no way to it", tcp),
+    ];
+    for (name, check) in cases {
+        for world in worlds(1, &rule(check.clone())).await {
+            let device = world.scenario.devices[0];
+            world.verifying(device, Some(everybody)).await;
+            world.check(&allowed).await;
+            let check = world.of_device(device).await;
+            let (status, said) = (check.status, check.output);
+            assert_eq!(status, CheckStatus::Pending, "{name}: {said}");
+            assert_eq!((check.tries, check.failed_in_row), (1, 0), "{name}: {said}");
+        }
+    }
+    for url in ["http://nobody.invalid/", "http://255.255.255.255/"] {
+        let mut check = Check::new(CheckKind::Custom);
+        check.url = Some(url.to_owned());
+        for (found, said) in gate(check, &allowed, 3).await {
+            assert_eq!(found, CheckStatus::Pending, "{url}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_port_that_takes_connections_passes() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut check = Check::new(CheckKind::Tcp);
@@ -469,6 +513,7 @@ async fn a_custom_gate_is_told_the_facts_and_decides() {
         ("wait", 200, r#"{"decision":"wait"}"#),
         ("broken", 500, ""),
         ("odd", 200, "yes"),
+        ("nul", 200, r#"{"decision":"pass","reason":"ca\u0000lm"}"#),
     ] {
         Mock::given(method("POST"))
             .and(path(format!("/{place}")))
@@ -488,6 +533,7 @@ async fn a_custom_gate_is_told_the_facts_and_decides() {
         ("broken", 2, CheckStatus::Pending, "it answers 500"),
         ("broken", 3, CheckStatus::Failed, "it answers 500"),
         ("odd", 3, CheckStatus::Failed, "its answer is not"),
+        ("nul", 1, CheckStatus::Passed, "it answers pass: calm"),
     ];
     for (place, tries, status, said) in cases {
         for (found, summary) in gate(custom(place), &loopback(), tries).await {
@@ -603,6 +649,90 @@ async fn gates_wait_for_the_delay_and_for_a_paused_rollout() {
             .execute("UPDATE image_rollouts SET status = 'in_progress' WHERE created_at <= $1")
             .await;
         assert_eq!(made().await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_gate_that_cannot_be_written_down_does_not_keep_the_others_from_it() {
+    let (refusing, _) = server(&ok(r#"{"decision":"fail"}"#)).await;
+    let slow = wiremock::MockServer::start().await;
+    let answer = wiremock::ResponseTemplate::new(200)
+        .set_body_string(r#"{"decision":"pass"}"#)
+        .set_delay(Duration::from_millis(500));
+    wiremock::Mock::given(wiremock::matchers::any())
+        .respond_with(answer)
+        .mount(&slow)
+        .await;
+    let mut rule = RolloutRule::default();
+    rule.health.checks = [format!("http://127.0.0.1:{refusing}/"), slow.uri()]
+        .map(|url| Check {
+            url: Some(url),
+            ..Check::new(CheckKind::Custom)
+        })
+        .to_vec();
+    for world in worlds(1, &rule).await {
+        world
+            .execute("UPDATE image_rollouts SET next_batch_at = $1, batch_count = 2")
+            .await;
+        let mut tx = world.deps.store.begin().await.unwrap();
+        let refuse = match tx.kind() {
+            Kind::Postgres => {
+                "ALTER TABLE rollout_checks ADD CONSTRAINT never CHECK (status <> 'failed')"
+            }
+            Kind::Sqlite => {
+                "CREATE TRIGGER never BEFORE UPDATE ON rollout_checks \
+                 WHEN NEW.status = 'failed' BEGIN SELECT RAISE(ABORT, 'never'); END"
+            }
+        };
+        tx.sql(refuse).execute().await.unwrap();
+        tx.commit().await.unwrap();
+        health::gates(&world.deps, &loopback(), AT_ONCE)
+            .await
+            .unwrap();
+        let mut read = world.deps.store.read().await.unwrap();
+        let checks = rollouts::checks(&mut read, world.scenario.rollout, 1)
+            .await
+            .unwrap();
+        let statuses: Vec<_> = checks.iter().map(|check| check.status).collect();
+        assert_eq!(statuses, [CheckStatus::Pending, CheckStatus::Passed]);
+    }
+}
+
+#[tokio::test]
+async fn a_rollout_that_cannot_be_read_stops_nobody_elses_gates() {
+    let (port, _) = server(&ok(r#"{"decision":"wait"}"#)).await;
+    let mut check = Check::new(CheckKind::Custom);
+    check.url = Some(format!("http://127.0.0.1:{port}/"));
+    for world in worlds(1, &rule(check.clone())).await {
+        let other = Scenario::begin(&world.deps.store, 1, &rule(check.clone())).await;
+        world
+            .execute("UPDATE image_rollouts SET next_batch_at = $1, batch_count = 2")
+            .await;
+        let tries = async || {
+            world.wait(60);
+            health::gates(&world.deps, &loopback(), AT_ONCE)
+                .await
+                .unwrap();
+            let mut read = world.deps.store.read().await.unwrap();
+            let checks = rollouts::checks(&mut read, other.rollout, 1).await.unwrap();
+            checks[0].evidence["tries"].clone()
+        };
+        let write = async |rule: Value| {
+            let mut tx = world.deps.store.begin().await.unwrap();
+            tx.sql("UPDATE image_rollouts SET rule = $1 WHERE id = $2")
+                .bind(Json(rule))
+                .bind(world.scenario.rollout.0)
+                .execute()
+                .await
+                .unwrap();
+            tx.commit().await.unwrap();
+        };
+        write(json!("a rule of next year")).await;
+        assert_eq!(tries().await, 1, "its gates are not made yet");
+        write(json!(rule(check.clone()))).await;
+        assert_eq!(tries().await, 2);
+        write(json!("a rule of next year")).await;
+        assert_eq!(tries().await, 3, "its gates are due");
     }
 }
 
