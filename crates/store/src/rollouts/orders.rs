@@ -70,7 +70,8 @@ pub struct Again {
 /// Makes devices pending again that failed, were inconclusive or unreachable, or were put back or could
 /// not be: this one, those of one batch, or all up to the present batch. Their verdicts no longer count,
 /// the digest is no longer held against them, and the gate checks of the present batch are asked anew.
-/// They may be admitted at once. The rollout must be locked before.
+/// They may be admitted at once, and an order to put them back is done with. Where there is no such
+/// device, nothing changes. The rollout must be locked before.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -85,7 +86,8 @@ pub async fn retry(
     // The time of the retry tells that it was admitted before.
     sql.text(
         "UPDATE device_rollout_status SET status = 'pending', reason = NULL, verdict = NULL, \
-         evidence = NULL, judged_at = NULL, check_at = NULL, deadline_at = NULL, retries = 0, \
+         evidence = NULL, judged_at = NULL, check_at = NULL, deadline_at = NULL, \
+         rollback_why = NULL, retries = 0, \
          retry_at = ",
     )
     .value(now)
@@ -113,6 +115,9 @@ pub async fn retry(
             batch,
         })
         .collect();
+    if devices.is_empty() {
+        return Ok(devices);
+    }
     devices.sort_unstable();
     if let Some(digest) = shipped_digest(session, rollout.id).await? {
         session
