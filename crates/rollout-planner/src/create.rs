@@ -3,7 +3,7 @@
 use crate::{NAME, exact};
 use serde_json::json;
 use std::collections::BTreeMap;
-use windlass_core::{batches, plan};
+use windlass_core::{batches, plan, target};
 use windlass_store::rollouts::{self, NewRollout, Preview, Rival, Scope};
 use windlass_store::{Result, Session, events, plans, quarantine};
 use windlass_types::event::{EventType, NewEvent};
@@ -56,7 +56,8 @@ pub(crate) enum Made {
     NoDevices(String),
     /// None, because the plan it was to be is not what would come of it any more; what changed, for people.
     PlanChanged(String),
-    /// None, because every device in scope has a higher version; the same for people.
+    /// None, because every device in scope has a higher version, or the policy's rollout ships one; the
+    /// same for people. That rollout goes on.
     Downgrade(String),
 }
 
@@ -101,6 +102,12 @@ pub(crate) async fn create(session: &mut Session, wanted: &Wanted<'_>) -> Result
     {
         return Ok(Made::PlanChanged(changed));
     }
+    if let Some(detail) = lower(session, wanted).await? {
+        return Ok(Made::Downgrade(detail));
+    }
+    if preview.eligible == 0 && preview.only(SkipReason::Downgrade) {
+        return Ok(Made::Downgrade(nobody(&preview)));
+    }
     let made = (preview.eligible > 0 && dealt.is_ok()).then_some(id);
     let rivals = rollouts::conflicts(session, &scope, &asked).await?;
     let seed = asked.seed;
@@ -119,10 +126,7 @@ pub(crate) async fn create(session: &mut Session, wanted: &Wanted<'_>) -> Result
             if let Some(old) = superseded {
                 detail.push_str(&format!("; rollout {old} of an older version was ended"));
             }
-            return Ok(match preview.only(SkipReason::Downgrade) {
-                true => Made::Downgrade(detail),
-                false => Made::NoDevices(detail),
-            });
+            return Ok(Made::NoDevices(detail));
         }
     };
     let (policy, version, delivery, trigger) = match wanted.origin {
@@ -207,6 +211,23 @@ async fn scope<'a>(
     };
     let scope = Scope::of(session, &asked).await?;
     Ok((asked, scope))
+}
+
+/// Why a pushed version must not end the policy's present rollout, for people: that ships a higher one.
+async fn lower(session: &mut Session, wanted: &Wanted<'_>) -> Result<Option<String>> {
+    let Origin::Push { policy, .. } = wanted.origin else {
+        return Ok(None);
+    };
+    if wanted.rule.allow_downgrade {
+        return Ok(None);
+    }
+    let present = rollouts::to_supersede(session, policy, wanted.repository).await?;
+    Ok(present.and_then(|(id, tag)| {
+        target::is_downgrade(tag.as_deref(), wanted.tag).then(|| {
+            let tag = tag.unwrap_or_default();
+            format!("rollout {id} of this policy ships {tag}, which is higher")
+        })
+    }))
 }
 
 /// Ends the rollout of an older version, whether or not there is one of the new version.

@@ -13,7 +13,7 @@ mod scope;
 pub use admit::{
     Admission, Admitted, Move, SliceOf, Taken, admit, full, holders, lock_limits, take_slice,
 };
-pub use change::{restart_failure_count, save, skip_pending, supersede};
+pub use change::{restart_failure_count, save, skip_pending, supersede, to_supersede};
 pub use create::{NewRollout, create};
 pub use facts::{active_by_status, facts, moving, next_due, progress, shipped_digest};
 pub use failures::failure_count;

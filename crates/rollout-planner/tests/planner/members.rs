@@ -56,6 +56,50 @@ async fn a_lower_version_is_not_shipped_unless_that_is_allowed() {
 }
 
 #[tokio::test]
+async fn a_push_of_a_lower_version_leaves_the_rollout_of_the_higher_one_alone() {
+    for site in running().await {
+        fleet::add(&site.test.store, "north", 0..10, &["r.io/demo/app:v1.4"]).await;
+        site.policy("apps", json!({"batch_delay_seconds": 600}))
+            .await;
+        let higher = site
+            .rollout(&format!("r.io/demo/app:v1.6@{}", digest('b')))
+            .await;
+        site.reaches(higher, RolloutStatus::InProgress, 1).await;
+        // Most devices are lower than this still, but on their way to a higher one.
+        for (image, digit) in [("r.io/demo/app:v1.5", 'c'), ("r.io/demo/app:v1.3", 'd')] {
+            let lower = site.push(&format!("{image}@{}", digest(digit))).await;
+            let (decision, detail, _) = site.decision(lower).await;
+            assert_eq!(decision, "downgrade", "{image}: {detail}");
+        }
+        let still = site.read(higher).await;
+        assert_eq!(still.status, RolloutStatus::InProgress);
+        assert_eq!(site.told(EventType::RolloutSuperseded).await, 0);
+        site.rollout(&format!("r.io/demo/app:v1.7@{}", digest('e')))
+            .await;
+        site.reaches(higher, RolloutStatus::Superseded, 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lower_version_that_nobody_takes_does_not_end_the_rollout_of_a_tag_without_a_version() {
+    for site in running().await {
+        fleet::add(&site.test.store, "north", 0..3, &["r.io/demo/app:v1.4"]).await;
+        site.policy("apps", json!({"strategy": "manual"})).await;
+        let stable = site
+            .rollout(&format!("r.io/demo/app:stable@{}", digest('b')))
+            .await;
+        site.reaches(stable, RolloutStatus::AwaitingApproval, 0)
+            .await;
+        let lower = site
+            .push(&format!("r.io/demo/app:v1.3@{}", digest('c')))
+            .await;
+        assert_eq!(site.decision(lower).await.0, "downgrade");
+        let still = site.read(stable).await;
+        assert_eq!(still.status, RolloutStatus::AwaitingApproval);
+    }
+}
+
+#[tokio::test]
 async fn devices_join_the_last_batch_and_leave_with_their_filters() {
     for site in running().await {
         let rows = async |id: uuid::Uuid, condition: &str| -> i64 {

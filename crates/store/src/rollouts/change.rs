@@ -4,6 +4,7 @@ use super::{COLUMNS, Row};
 use crate::db::Session;
 use crate::error::Result;
 use std::collections::BTreeMap;
+use uuid::Uuid;
 use windlass_types::ids::{PolicyId, RolloutId};
 use windlass_types::image::Repository;
 use windlass_types::rollout::{Rollout, SkipReason};
@@ -87,6 +88,30 @@ pub async fn skip_pending(
     Ok(counts.into_iter().collect())
 }
 
+/// The statuses of a rollout that a newer version ends.
+const ENDS: &str = "('pending', 'awaiting_approval', 'scheduled', 'in_progress', 'paused')";
+
+/// The rollout that [`supersede`] would end, and the tag that it ships.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn to_supersede(
+    session: &mut Session,
+    policy: PolicyId,
+    repository: &Repository,
+) -> Result<Option<(RolloutId, Option<String>)>> {
+    let row: Option<(Uuid, Option<String>)> = session
+        .built(format!(
+            "SELECT id, tag FROM image_rollouts WHERE policy_id = $1 AND repository = $2 \
+             AND status IN {ENDS}"
+        ))
+        .bind(policy.0)
+        .bind(repository.to_string())
+        .optional()
+        .await?;
+    Ok(row.map(|(id, tag)| (RolloutId(id), tag)))
+}
+
 /// Ends the active rollout of a policy and repository because a newer version came, and skips its
 /// devices whose turn has not come; those on their way go on being judged. Returns the rollout as it
 /// is now and how many devices of each batch were skipped, where there was one.
@@ -104,8 +129,7 @@ pub async fn supersede(
         .built(format!(
             "UPDATE image_rollouts SET status = 'superseded', status_reason = 'newer_version', \
              status_detail = $1, next_batch_at = NULL, finished_at = $2, version = version + 1 \
-             WHERE policy_id = $3 AND repository = $4 AND status IN \
-             ('pending', 'awaiting_approval', 'scheduled', 'in_progress', 'paused') \
+             WHERE policy_id = $3 AND repository = $4 AND status IN {ENDS} \
              RETURNING {COLUMNS}"
         ))
         .bind(detail.to_owned())
