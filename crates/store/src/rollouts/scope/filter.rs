@@ -1,6 +1,7 @@
 //! Conditions on devices, as pieces of statements.
 
 use crate::build::Build;
+use crate::quarantine;
 use chrono::{DateTime, Utc};
 use windlass_types::image::Digest;
 use windlass_types::policy::Filters;
@@ -47,14 +48,11 @@ fn takes(sql: &mut Build, device: &'static str, filters: &Filters) {
 
 /// That the digest is in quarantine for a class of devices that this one belongs to.
 pub(in crate::rollouts) fn class_quarantined(sql: &mut Build, uuid: &'static str, digest: &Digest) {
-    sql.text(
-        "EXISTS (SELECT 1 FROM quarantined_digests q JOIN device_tags g \
-         ON g.key = q.tag_key AND g.value = q.tag_value WHERE q.tag_key <> '' AND g.device_uuid = ",
-    )
-    .text(uuid)
-    .text(" AND q.digest = ")
-    .value(digest.to_string())
-    .text(")");
+    sql.text("EXISTS (SELECT 1 FROM (SELECT CAST(")
+        .value(digest.to_string())
+        .text(" AS TEXT) AS digest) z WHERE ")
+        .text(&quarantine::of_class(uuid, "z.digest"))
+        .text(")");
 }
 
 /// That the device is set aside.
