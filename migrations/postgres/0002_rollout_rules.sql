@@ -75,9 +75,17 @@ ALTER TABLE image_triggers
 CREATE UNIQUE INDEX image_triggers_plan ON image_triggers (plan_id)
     WHERE plan_id IS NOT NULL AND (settled_at IS NULL OR rollout_id IS NOT NULL);
 
--- The version that a person set last, whatever rollouts changed since: nobody undoes that.
+-- The version that a person set last, and when, whatever rollouts changed since: nobody undoes that.
 ALTER TABLE device_targets ADD COLUMN hand_version BIGINT;
-UPDATE device_targets SET hand_version = version WHERE source = 'operator';
+ALTER TABLE device_targets ADD COLUMN hand_at TIMESTAMPTZ;
+UPDATE device_targets SET hand_version = version, hand_at = updated_at WHERE source = 'operator';
+-- The version that the target had when the device came into the rollout: what a person sets later is
+-- newer. Of rows made before, the times tell.
+ALTER TABLE device_rollout_status ADD COLUMN seen_version BIGINT;
+UPDATE device_rollout_status SET seen_version = (SELECT
+        CASE WHEN t.source = 'operator' AND t.updated_at > device_rollout_status.updated_at THEN 0 ELSE t.version END
+      FROM device_targets t WHERE t.device_uuid = device_rollout_status.device_uuid)
+    WHERE status = 'pending';
 
 -- IANA name, where the device has one of its own.
 ALTER TABLE devices ADD COLUMN time_zone TEXT;

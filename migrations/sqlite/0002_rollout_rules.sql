@@ -233,9 +233,17 @@ CREATE VIEW active_rollouts AS
       FROM image_rollouts r
      WHERE r.finished_at IS NULL;
 
--- The version that a person set last, whatever rollouts changed since: nobody undoes that.
+-- The version that a person set last, and when, whatever rollouts changed since: nobody undoes that.
 ALTER TABLE device_targets ADD COLUMN hand_version INTEGER;
-UPDATE device_targets SET hand_version = version WHERE source = 'operator';
+ALTER TABLE device_targets ADD COLUMN hand_at TEXT;
+UPDATE device_targets SET hand_version = version, hand_at = updated_at WHERE source = 'operator';
+-- The version that the target had when the device came into the rollout: what a person sets later is
+-- newer. Of rows made before, the times tell.
+ALTER TABLE device_rollout_status ADD COLUMN seen_version INTEGER;
+UPDATE device_rollout_status SET seen_version = (SELECT
+        CASE WHEN t.source = 'operator' AND t.updated_at > device_rollout_status.updated_at THEN 0 ELSE t.version END
+      FROM device_targets t WHERE t.device_uuid = device_rollout_status.device_uuid)
+    WHERE status = 'pending';
 
 -- IANA name, where the device has one of its own.
 ALTER TABLE devices ADD COLUMN time_zone TEXT;

@@ -69,7 +69,10 @@ pub(crate) async fn admit(
     let left_out = event(EventType::DeviceSkipped).data(json!({"image": image, "batch": batch}));
     let taken = rollouts::take_slice(tx, rollout, of, &left_out).await?;
     let bodies = targets::states(tx, &taken.states).await?;
-    let (moves, made) = moves(rollout, batch, &bodies);
+    let (mut moves, made) = moves(rollout, batch, &bodies);
+    // A target that cannot be read would hold its batch for ever.
+    let unread = taken.states.iter().filter(|id| !bodies.contains_key(id));
+    moves.extend(unread.map(|id| (*id, Move::Skip(SkipReason::Unreadable))));
     targets::ensure_states(tx, &made).await?;
     let health = rollout.rule.health_of(batch);
     let seconds = |seconds: u32| TimeDelta::seconds(i64::from(seconds));

@@ -44,6 +44,7 @@ const MEMBERS: &[EventType] = &[
     EventType::DeviceChanged,
     EventType::DeviceDeleted,
     EventType::TargetSet,
+    EventType::PenaltyLifted,
     EventType::RolloutCreated,
 ];
 

@@ -197,14 +197,17 @@ pub async fn set(
         .sql(
             "UPDATE device_targets SET state_id = $1, version = version + 1, source = $2, \
              rollout_id = $3, updated_at = $4, \
-             hand_version = CASE WHEN $5 THEN version + 1 ELSE hand_version END \
-             WHERE device_uuid = $6 AND version = COALESCE($7, version) RETURNING version",
+             hand_version = CASE WHEN $5 THEN version + 1 ELSE hand_version END, \
+             hand_at = CASE WHEN $6 THEN $7 ELSE hand_at END \
+             WHERE device_uuid = $8 AND version = COALESCE($9, version) RETURNING version",
         )
         .bind(state.0)
         .bind(source.as_str())
         .bind(rollout.map(|id| id.0))
         .bind(now)
         .bind(source == TargetSource::Operator)
+        .bind(source == TargetSource::Operator)
+        .bind(now)
         .bind(device.0)
         .bind(expected)
         .optional()

@@ -120,6 +120,8 @@ text_enum! {
         HigherPriority = "higher_priority",
         /// The digest is in quarantine for devices of its class.
         Quarantined = "quarantined",
+        /// What it is to run cannot be read, so nothing in it can be changed.
+        Unreadable = "unreadable",
     }
 }
 

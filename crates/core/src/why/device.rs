@@ -389,6 +389,6 @@ const fn skipped(reason: Option<SkipReason>) -> WhyCode {
         Some(SkipReason::PenaltyBox) => WhyCode::SkippedSetAside,
         Some(SkipReason::HigherPriority) => WhyCode::HigherPriority,
         Some(SkipReason::Quarantined) => WhyCode::QuarantinedClass,
-        None => WhyCode::SkippedOther,
+        Some(SkipReason::Unreadable) | None => WhyCode::SkippedOther,
     }
 }

@@ -1,11 +1,13 @@
 //! The planner as it runs, on both databases: versions and commands in, targets and events out.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod back_again;
 mod batches;
 mod commands;
 mod decisions;
 mod faults;
 mod layout;
+mod left_alone;
 mod meanwhile;
 mod members;
 mod orders;

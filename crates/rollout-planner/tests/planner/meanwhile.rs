@@ -14,7 +14,7 @@ use windlass_types::policy::{Filters, OnUnresolved};
 use windlass_types::rollout::{DeviceStatus, RolloutStatus};
 
 /// Devices whose turn has not come.
-async fn waiting(site: &Site, id: RolloutId) -> Vec<DeviceId> {
+pub(crate) async fn waiting(site: &Site, id: RolloutId) -> Vec<DeviceId> {
     let mut read = site.test.store.read().await.unwrap();
     let rows: Vec<(Uuid,)> = read
         .sql(
@@ -28,7 +28,7 @@ async fn waiting(site: &Site, id: RolloutId) -> Vec<DeviceId> {
     rows.into_iter().map(|(device,)| DeviceId(device)).collect()
 }
 
-async fn name(site: &Site, device: DeviceId) -> String {
+pub(crate) async fn name(site: &Site, device: DeviceId) -> String {
     let mut read = site.test.store.read().await.unwrap();
     let (name,): (String,) = read
         .sql("SELECT name FROM devices WHERE uuid = $1")
@@ -40,16 +40,23 @@ async fn name(site: &Site, device: DeviceId) -> String {
 }
 
 /// Another writer's move of a device's target.
-async fn moved(site: &Site, device: DeviceId, source: &'static str, rollout: Option<Uuid>) {
+pub(crate) async fn moved(
+    site: &Site,
+    device: DeviceId,
+    source: &'static str,
+    rollout: Option<Uuid>,
+) {
     let mut tx = site.test.store.begin().await.unwrap();
     let now = tx.now();
     tx.sql(
         "UPDATE device_targets SET source = $1, rollout_id = $2, version = version + 1, \
-         updated_at = $3 WHERE device_uuid = $4",
+         updated_at = $3, hand_version = CASE WHEN $4 THEN version + 1 ELSE hand_version END \
+         WHERE device_uuid = $5",
     )
     .bind(source)
     .bind(rollout)
     .bind(now)
+    .bind(source == "operator")
     .bind(device.0)
     .execute()
     .await

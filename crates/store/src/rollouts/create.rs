@@ -107,11 +107,12 @@ async fn insert_devices(session: &mut Session, id: Uuid, rollout: &NewRollout) -
     let mut sql = Build::new(kind);
     sql.text(
         "INSERT INTO device_rollout_status \
-         (rollout_id, device_uuid, batch, status, reason, updated_at) SELECT ",
+         (rollout_id, device_uuid, batch, status, reason, seen_version, updated_at) SELECT ",
     )
     .value(id)
     .text(
-        ", z.uuid, z.batch, CASE WHEN z.reason IS NULL THEN 'pending' ELSE 'skipped' END, z.reason, ",
+        ", z.uuid, z.batch, CASE WHEN z.reason IS NULL THEN 'pending' ELSE 'skipped' END, z.reason, \
+         (SELECT t.version FROM device_targets t WHERE t.device_uuid = z.uuid), ",
     )
     .value(now)
     .text(" FROM (");

@@ -4,13 +4,14 @@ use super::scope::{Scope, Wanted, filtered};
 use crate::build::Build;
 use crate::db::Session;
 use crate::error::Result;
+use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 use windlass_types::event::{Cursor, EventType};
 use windlass_types::ids::{DeviceId, RolloutId};
 use windlass_types::policy::Filters;
-use windlass_types::rollout::{Rollout, SkipReason};
+use windlass_types::rollout::{Rollout, RolloutStatus, SkipReason};
 
 /// Events read at once.
 const PAGE: i64 = 2000;
@@ -38,7 +39,8 @@ pub struct Left {
 /// What may have brought devices into rollouts or out of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changed {
-    /// Devices that were registered, changed or deleted, or whose target a person set.
+    /// Devices that were registered, changed, deleted or no longer set aside, or whose target a person
+    /// set.
     pub devices: BTreeSet<DeviceId>,
     /// Rollouts that were made: what happened to devices meanwhile was not seen by both.
     pub made: BTreeSet<RolloutId>,
@@ -74,6 +76,7 @@ pub async fn changed_since(session: &mut Session, cursor: Cursor) -> Result<Chan
         EventType::DeviceChanged,
         EventType::DeviceDeleted,
         EventType::TargetSet,
+        EventType::PenaltyLifted,
     ];
     for (tx, seq, kind, rollout, device) in rows {
         changed.upto = Cursor { tx, seq };
@@ -104,7 +107,8 @@ pub async fn active(session: &mut Session) -> Result<Vec<RolloutId>> {
 /// Lets devices into a rollout that are in its scope by now, with its last batch, and lets go of those
 /// that were deleted, or whose turn has not come and that are out of its filters; of these devices, or of
 /// all. A target that a person set after the rollout was made keeps its device out, unless the device is
-/// newer still. A rollout that ships a plan exactly lets nobody in. The rollout must be locked before.
+/// newer still. Devices come back that had left, or were switched off, set aside or deleted, before they
+/// were ever admitted. A rollout that ships a plan exactly lets nobody in. The rollout must be locked before.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -113,6 +117,10 @@ pub async fn follow(
     rollout: &Rollout,
     only: Option<&[DeviceId]>,
 ) -> Result<(Vec<Joined>, Vec<Left>)> {
+    // One that is taken back meanwhile gives nobody the image any more.
+    if rollout.status.is_final() || rollout.status == RolloutStatus::RollingBack {
+        return Ok((Vec::new(), Vec::new()));
+    }
     if only.is_some_and(<[DeviceId]>::is_empty) {
         return Ok((Vec::new(), Vec::new()));
     }
@@ -224,46 +232,99 @@ async fn join(
     if scope.moved.is_empty() {
         return Ok(Vec::new());
     }
+    let mut joined = come_back(session, rollout, &scope, only).await?;
     let (now, batch) = (session.now(), rollout.batch_count);
     let mut sql = Build::new(session.kind());
     sql.text(
-        "INSERT INTO device_rollout_status (rollout_id, device_uuid, batch, status, updated_at) \
-         SELECT ",
+        "INSERT INTO device_rollout_status (rollout_id, device_uuid, batch, status, seen_version, \
+         updated_at) SELECT ",
     )
     .value(rollout.id.0)
     .text(", y.uuid, ")
     .value(batch)
-    .text(", 'pending', ")
-    .value(now)
-    .text(" FROM (");
-    scope.query(&mut sql, now, only);
+    .text(", 'pending', w.version, ")
+    .value(now);
+    may_join(&mut sql, rollout, &scope, now, only);
     sql.text(
-        ") y JOIN devices j ON j.uuid = y.uuid JOIN device_targets w ON w.device_uuid = y.uuid \
-         WHERE y.reason IS NULL AND NOT EXISTS (SELECT 1 FROM device_rollout_status o \
+        " AND NOT EXISTS (SELECT 1 FROM device_rollout_status o \
            WHERE o.device_uuid = y.uuid AND o.rollout_id = ",
     )
     .value(rollout.id.0)
-    .text(") AND (w.source <> 'operator' OR w.updated_at <= ")
-    .value(rollout.created_at)
-    .text(" OR j.created_at > ")
-    .value(rollout.created_at)
     .text(") RETURNING device_uuid");
     let rows: Vec<(Uuid,)> = sql.on(session).all().await?;
-    let mut joined: Vec<_> = rows
-        .into_iter()
-        .map(|(device,)| Joined {
-            device: DeviceId(device),
-            batch,
-        })
-        .collect();
-    joined.sort_unstable();
-    if !joined.is_empty() {
+    if !rows.is_empty() {
         session
             .sql("UPDATE image_rollouts SET total_devices = total_devices + $1 WHERE id = $2")
-            .bind(i64::try_from(joined.len()).unwrap_or(i64::MAX))
+            .bind(i64::try_from(rows.len()).unwrap_or(i64::MAX))
             .bind(rollout.id.0)
             .execute()
             .await?;
     }
+    joined.extend(rows.into_iter().map(|(device,)| Joined {
+        device: DeviceId(device),
+        batch,
+    }));
+    joined.sort_unstable();
     Ok(joined)
+}
+
+/// The devices `y` of a scope, with their targets `w`, that nothing keeps out of it by now.
+fn may_join(
+    sql: &mut Build,
+    rollout: &Rollout,
+    scope: &Scope,
+    now: DateTime<Utc>,
+    only: Option<&[DeviceId]>,
+) {
+    sql.text(" FROM (");
+    scope.query(sql, now, only);
+    sql.text(
+        ") y JOIN devices j ON j.uuid = y.uuid JOIN device_targets w ON w.device_uuid = y.uuid \
+         WHERE y.reason IS NULL AND (w.hand_at IS NULL OR w.hand_at <= ",
+    )
+    .value(rollout.created_at)
+    .text(" OR j.created_at > ")
+    .value(rollout.created_at)
+    .text(")");
+}
+
+/// Those that were let go of before they were admitted, for a reason that is one no more. They are
+/// counted among the rollout's devices already.
+async fn come_back(
+    session: &mut Session,
+    rollout: &Rollout,
+    scope: &Scope,
+    only: Option<&[DeviceId]>,
+) -> Result<Vec<Joined>> {
+    const GONE: &str = "status = 'skipped' AND target_version IS NULL \
+        AND reason IN ('out_of_scope', 'disabled', 'penalty_box', 'deleted')";
+    let found: Option<(Uuid,)> = session
+        .built(format!(
+            "SELECT device_uuid FROM device_rollout_status WHERE rollout_id = $1 AND {GONE} LIMIT 1"
+        ))
+        .bind(rollout.id.0)
+        .optional()
+        .await?;
+    if found.is_none() {
+        return Ok(Vec::new());
+    }
+    let (now, batch) = (session.now(), rollout.batch_count);
+    let mut sql = Build::new(session.kind());
+    sql.text("UPDATE device_rollout_status SET status = 'pending', reason = NULL, slice = NULL, batch = ")
+        .value(batch)
+        .text(", seen_version = v.version, updated_at = ")
+        .value(now)
+        .text(" FROM (SELECT y.uuid, w.version");
+    may_join(&mut sql, rollout, scope, now, only);
+    sql.text(") AS v WHERE v.uuid = device_rollout_status.device_uuid AND rollout_id = ")
+        .value(rollout.id.0)
+        .text(" AND ")
+        .text(GONE)
+        .text(" RETURNING device_uuid");
+    let rows: Vec<(Uuid,)> = sql.on(session).all().await?;
+    let back = rows.into_iter().map(|(device,)| Joined {
+        device: DeviceId(device),
+        batch,
+    });
+    Ok(back.collect())
 }

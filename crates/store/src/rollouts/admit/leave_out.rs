@@ -86,20 +86,23 @@ impl Meanwhile<'_> {
                 None => return false,
             },
             SkipReason::HigherPriority => self.held(sql),
-            SkipReason::AlreadyOnImage | SkipReason::Downgrade | SkipReason::RolloutEnded => {
-                return false;
-            }
+            SkipReason::AlreadyOnImage
+            | SkipReason::Downgrade
+            | SkipReason::RolloutEnded
+            | SkipReason::Unreadable => return false,
         }
         true
     }
 
-    /// A person's target is left alone. A newer rollout has been there even where another
-    /// repository's has moved the target since, so the rows tell, not the target.
+    /// What a person set since the device came in or was admitted last is left alone, whoever moved
+    /// the target after that: versions tell, which no clock sets back. A newer rollout has been there
+    /// even where another repository's has moved the target since, so the rows tell, not the target.
     fn target_changed(&self, sql: &mut Build) {
         sql.text(
             "EXISTS (SELECT 1 FROM device_targets t \
                WHERE t.device_uuid = device_rollout_status.device_uuid \
-               AND t.source = 'operator' AND t.updated_at > device_rollout_status.updated_at) \
+               AND t.hand_version > COALESCE(device_rollout_status.target_version, \
+                 device_rollout_status.seen_version)) \
              OR EXISTS (SELECT 1 FROM device_rollout_status o \
                JOIN image_rollouts r ON r.id = o.rollout_id \
                WHERE o.device_uuid = device_rollout_status.device_uuid \
