@@ -243,7 +243,7 @@ async fn supersede(
         None => format!("{image} came; no device can take it"),
     };
     let Some((old, skipped)) =
-        rollouts::supersede(session, policy, wanted.repository, &detail).await?
+        rollouts::supersede(session, policy, wanted.repository, &detail, NAME).await?
     else {
         return Ok(None);
     };

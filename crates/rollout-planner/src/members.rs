@@ -82,7 +82,7 @@ async fn follow(deps: &Deps, id: RolloutId, only: Option<&[DeviceId]>) -> Result
 
 /// Lets devices in and out, and tells of each. Returns how many there were.
 async fn tell(tx: &mut Session, rollout: &Rollout, only: Option<&[DeviceId]>) -> Result<usize> {
-    let (joined, left) = rollouts::follow(tx, rollout, only).await?;
+    let (joined, left, failed) = rollouts::follow(tx, rollout, only, NAME).await?;
     let image = ImageReference::of(
         &rollout.repository,
         rollout.tag.as_deref(),
@@ -103,7 +103,7 @@ async fn tell(tx: &mut Session, rollout: &Rollout, only: Option<&[DeviceId]>) ->
         let data = json!({"image": image, "batch": joined.batch});
         event(EventType::DeviceJoined, joined.device).data(data)
     }));
-    let members = told.len();
+    let members = told.len() + failed;
     events::append_all(tx, told).await?;
     if members > 0 {
         tracing::info!(

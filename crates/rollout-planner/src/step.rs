@@ -230,7 +230,7 @@ async fn carry_out<'f>(
         }
         Edge::Completed => {
             // Nobody is left to wait for; but whoever still was to be tried again is let go.
-            let skipped = rollouts::skip_pending(tx, after.id, SkipReason::RolloutEnded).await?;
+            let skipped = rollouts::skip_pending(tx, after, SkipReason::RolloutEnded, NAME).await?;
             let devices = after.total_devices;
             event(
                 EventType::RolloutCompleted,
@@ -251,7 +251,7 @@ async fn carry_out<'f>(
             ordered(event(EventType::RolloutResumed, data), order)
         }
         Edge::Cancelled { detail } => {
-            let skipped = rollouts::skip_pending(tx, after.id, SkipReason::RolloutEnded).await?;
+            let skipped = rollouts::skip_pending(tx, after, SkipReason::RolloutEnded, NAME).await?;
             let data = json!({"detail": detail, "skipped": skipped, "batch": after.current_batch});
             ordered(event(EventType::RolloutCancelled, data), order)
         }

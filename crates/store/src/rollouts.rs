@@ -6,6 +6,7 @@ mod create;
 mod facts;
 mod failures;
 mod gates;
+mod give_up;
 mod members;
 mod orders;
 mod scope;

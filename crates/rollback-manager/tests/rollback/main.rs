@@ -15,5 +15,6 @@ mod devices;
 mod penalties;
 mod quarantine;
 mod replicas;
+mod retries;
 mod whole;
 mod world;

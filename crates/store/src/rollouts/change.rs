@@ -1,5 +1,6 @@
 //! Moving rollouts on.
 
+use super::give_up::give_up;
 use super::{COLUMNS, Row};
 use crate::db::Session;
 use crate::error::Result;
@@ -54,16 +55,23 @@ pub async fn restart_failure_count(session: &mut Session, id: RolloutId) -> Resu
     Ok(())
 }
 
-/// Skips the devices of a rollout whose turn has not come. Returns how many of each batch.
+/// Skips the devices of a rollout, which the caller has locked, whose turn has not come. Those that
+/// wait to be tried again fail instead, and are told of in this actor's name. Returns how many of each
+/// batch were skipped.
 ///
 /// # Errors
 /// Whatever the database says.
 pub async fn skip_pending(
     session: &mut Session,
-    id: RolloutId,
+    rollout: &Rollout,
     reason: SkipReason,
+    actor: &str,
 ) -> Result<BTreeMap<i64, i64>> {
-    let now = session.now();
+    let (id, now) = (rollout.id, session.now());
+    give_up(session, rollout, (reason, actor), |sql| {
+        sql.text("1 = 1");
+    })
+    .await?;
     let counts: Vec<(i64, i64)> = session
         .sql(
             "SELECT batch, COUNT(*) FROM device_rollout_status \
@@ -123,6 +131,7 @@ pub async fn supersede(
     policy: PolicyId,
     repository: &Repository,
     detail: &str,
+    actor: &str,
 ) -> Result<Option<(Rollout, BTreeMap<i64, i64>)>> {
     let now = session.now();
     let row: Option<Row> = session
@@ -140,6 +149,6 @@ pub async fn supersede(
         .await?;
     let Some(row) = row else { return Ok(None) };
     let rollout = Rollout::try_from(row)?;
-    let skipped = skip_pending(session, rollout.id, SkipReason::RolloutEnded).await?;
+    let skipped = skip_pending(session, &rollout, SkipReason::RolloutEnded, actor).await?;
     Ok(Some((rollout, skipped)))
 }

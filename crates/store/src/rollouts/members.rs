@@ -1,5 +1,6 @@
 //! Who joins and who leaves a rollout after it was made: see docs/adr/0011-layout-scope-conflicts.md.
 
+use super::give_up::give_up;
 use super::scope::{Scope, Wanted, filtered};
 use crate::build::Build;
 use crate::db::Session;
@@ -109,6 +110,8 @@ pub async fn active(session: &mut Session) -> Result<Vec<RolloutId>> {
 /// all. A target that a person set after the rollout was made keeps its device out, unless the device is
 /// newer still. Devices come back that had left, or were switched off, set aside or deleted, before they
 /// were ever admitted. A rollout that ships a plan exactly lets nobody in. The rollout must be locked before.
+/// Returns also how many had the image and are to be tried no more: they failed, and were told of in this
+/// actor's name.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -116,13 +119,14 @@ pub async fn follow(
     session: &mut Session,
     rollout: &Rollout,
     only: Option<&[DeviceId]>,
-) -> Result<(Vec<Joined>, Vec<Left>)> {
+    actor: &str,
+) -> Result<(Vec<Joined>, Vec<Left>, usize)> {
     // One that is taken back meanwhile gives nobody the image any more.
     if rollout.status.is_final() || rollout.status == RolloutStatus::RollingBack {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok((Vec::new(), Vec::new(), 0));
     }
     if only.is_some_and(<[DeviceId]>::is_empty) {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok((Vec::new(), Vec::new(), 0));
     }
     let (without, exact): (Json<Vec<Filters>>, bool) = session
         .sql(
@@ -134,6 +138,12 @@ pub async fn follow(
         .one()
         .await?;
     let mut left = deleted(session, rollout, only).await?;
+    let out = SkipReason::OutOfScope;
+    let failed = give_up(session, rollout, (out, actor), |sql| {
+        outside(sql, rollout, &without.0);
+        among(sql, only);
+    })
+    .await?;
     left.extend(out_of_scope(session, rollout, &without.0, only).await?);
     left.sort_unstable();
     let joined = if exact {
@@ -141,7 +151,7 @@ pub async fn follow(
     } else {
         join(session, rollout, &without.0, only).await?
     };
-    Ok((joined, left))
+    Ok((joined, left, failed))
 }
 
 /// Nobody waits for a device that is no more.
@@ -167,14 +177,26 @@ async fn out_of_scope(
     only: Option<&[DeviceId]>,
 ) -> Result<Vec<Left>> {
     leave(session, rollout, SkipReason::OutOfScope, only, |sql| {
-        sql.text(
-            "status = 'pending' AND NOT EXISTS (SELECT 1 FROM devices d \
-             WHERE d.uuid = device_rollout_status.device_uuid AND ",
-        );
-        filtered(sql, "d", &rollout.filters, without);
-        sql.text(")");
+        outside(sql, rollout, without);
     })
     .await
+}
+
+/// That a device's turn has not come and it is out of the rollout's filters.
+fn outside(sql: &mut Build, rollout: &Rollout, without: &[Filters]) {
+    sql.text(
+        "status = 'pending' AND NOT EXISTS (SELECT 1 FROM devices d \
+         WHERE d.uuid = device_rollout_status.device_uuid AND ",
+    );
+    filtered(sql, "d", &rollout.filters, without);
+    sql.text(")");
+}
+
+fn among(sql: &mut Build, only: Option<&[DeviceId]>) {
+    if let Some(only) = only {
+        sql.text(" AND device_uuid IN ")
+            .list(only.iter().map(|device| device.0));
+    }
 }
 
 async fn leave(
@@ -194,10 +216,7 @@ async fn leave(
         .value(rollout.id.0)
         .text(" AND ");
     condition(&mut sql);
-    if let Some(only) = only {
-        sql.text(" AND device_uuid IN ")
-            .list(only.iter().map(|device| device.0));
-    }
+    among(&mut sql, only);
     sql.text(" RETURNING device_uuid, batch");
     let rows: Vec<(Uuid, i64)> = sql.on(session).all().await?;
     Ok(rows

@@ -4,6 +4,7 @@ use crate::build::Build;
 use crate::db::Session;
 use crate::error::Result;
 use crate::events;
+use crate::rollouts::give_up::give_up;
 use crate::rollouts::scope::{class_quarantined, filtered, in_penalty_box};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -147,14 +148,22 @@ impl Meanwhile<'_> {
     }
 }
 
-/// Skips the devices of a slice that a condition holds for, and tells of each. Returns how many.
+/// Skips the devices of a slice that a condition holds for, and tells of each; those that are tried
+/// again and may have the image fail instead. Returns how many.
 pub(super) async fn leave_out(
     session: &mut Session,
     rollout: &Rollout,
     because: &Because<'_>,
-    condition: impl FnOnce(&mut Build),
+    condition: impl Fn(&mut Build),
 ) -> Result<u64> {
     let now = session.now();
+    let told_by = (because.reason, because.told.actor.as_str());
+    let failed = give_up(session, rollout, told_by, |sql| {
+        sql.text("slice = ").value(because.slice).text(" AND (");
+        condition(sql);
+        sql.text(")");
+    })
+    .await?;
     let mut sql = Build::new(session.kind());
     sql.text("UPDATE device_rollout_status SET status = 'skipped', reason = ")
         .value(because.reason.as_str())
@@ -169,7 +178,7 @@ pub(super) async fn leave_out(
     sql.text(") RETURNING device_uuid");
     let mut left: Vec<(Uuid,)> = sql.on(session).all().await?;
     left.sort_unstable();
-    let skipped = left.len() as u64;
+    let skipped = (left.len() + failed) as u64;
     let events = left
         .into_iter()
         .map(|(device,)| told(because).device(DeviceId(device)))
