@@ -19,6 +19,8 @@ pub struct Exceeded {
     /// The value of `failure.quarantine_by` whose budget it is, where it is not the whole rollout's:
     /// then the rollout goes on for the others.
     pub class: Option<String>,
+    /// The batch whose budget it is, where it is that of one: not always the present one.
+    pub batch: Option<i64>,
 }
 
 impl Exceeded {
@@ -63,14 +65,16 @@ pub fn exceeded(
     batch: i64,
     batch_ended: bool,
 ) -> Option<Exceeded> {
-    by_class(&count.classes, rule, batch_ended)
+    by_class(&count.classes, rule)
         .or_else(|| whole(count, rule, batch, batch_ended))
         .or_else(|| not_the_image(count, rule, batch_ended))
 }
 
 /// Classes beyond their budgets: one is for itself, two speak against the image as such. A rollout
-/// to one class alone has only the budget of the whole.
-fn by_class(classes: &[ClassCount], rule: &FailureRule, ended: bool) -> Option<Exceeded> {
+/// to one class alone has only the budget of the whole. The end of a batch makes no sample of a class
+/// large enough: one unlucky device of each of two rare classes would condemn the image for all. The whole is
+/// judged at that end.
+fn by_class(classes: &[ClassCount], rule: &FailureRule) -> Option<Exceeded> {
     let key = rule.quarantine_by.as_deref()?;
     if classes.len() < 2 {
         return None;
@@ -87,7 +91,7 @@ fn by_class(classes: &[ClassCount], rule: &FailureRule, ended: bool) -> Option<E
                 bad: class.failed,
                 of: class.attempted,
             };
-            let found = rate(share, rule.max_failure_rate, rule, ended)
+            let found = rate(share, rule.max_failure_rate, rule, false)
                 .or_else(|| in_a_row(&class.latest_failed, rule))?;
             Some((class, found))
         });
@@ -138,6 +142,7 @@ fn in_one_batch(
         let found = rate(share, limit, rule, ended || batch.batch < present)?;
         Some(Exceeded {
             detail: format!("batch {}: {}", batch.batch, found.detail),
+            batch: Some(batch.batch),
             ..found
         })
     })
@@ -154,6 +159,7 @@ fn rate(share: Share, limit: f64, rule: &FailureRule, ended: bool) -> Option<Exc
             percent(limit)
         ),
         class: None,
+        batch: None,
     })
 }
 
@@ -164,6 +170,7 @@ fn in_a_row(latest_failed: &[bool], rule: &FailureRule) -> Option<Exceeded> {
         reason: StatusReason::ConsecutiveFailures,
         detail: format!("the last {row} devices that were judged failed"),
         class: None,
+        batch: None,
     })
 }
 
@@ -180,6 +187,7 @@ fn not_the_image(count: &FailureCount, rule: &FailureRule, ended: bool) -> Optio
                 percent(limit)
             ),
             class: None,
+            batch: None,
         })
     };
     above(

@@ -177,6 +177,68 @@ fn one_batch_can_have_a_limit_of_its_own() {
 }
 
 #[test]
+fn the_budget_of_one_batch_names_that_batch() {
+    let rule = FailureRule {
+        max_failure_rate: 0.5,
+        max_batch_failure_rate: Some(0.1),
+        max_consecutive_failures: 0,
+        ..FailureRule::default()
+    };
+    let found = |parts: &[(i64, i64)]| {
+        let count = FailureCount {
+            batches: batches(parts),
+            ..FailureCount::default()
+        };
+        let present = i64::try_from(parts.len()).unwrap();
+        exceeded(&count, &rule, present, false).unwrap().batch
+    };
+    assert_eq!(found(&[(10, 2), (50, 0)]), Some(1), "an earlier one");
+    assert_eq!(found(&[(50, 0), (10, 2)]), Some(2), "the present one");
+    assert_eq!(found(&[(50, 30), (10, 2)]), None, "the whole rollout's");
+}
+
+#[test]
+fn a_device_each_of_two_rare_classes_does_not_condemn_an_image_at_the_end_of_a_batch() {
+    let rule = FailureRule {
+        quarantine_by: Some("model".to_owned()),
+        ..FailureRule::default()
+    };
+    let cases = [
+        (
+            "two of two rare classes",
+            vec![("a", 1, 1), ("b", 1, 1), ("c", 98, 0)],
+            None,
+        ),
+        ("one of one", vec![("a", 1, 1), ("c", 98, 0)], None),
+        (
+            "few, and the whole is beyond its budget",
+            vec![("a", 1, 1), ("b", 1, 1), ("c", 2, 0)],
+            Some(None),
+        ),
+        (
+            "enough of one class",
+            vec![("a", 5, 2), ("c", 95, 0)],
+            Some(Some("a".to_owned())),
+        ),
+    ];
+    for (name, classes, expected) in cases {
+        let whole = classes
+            .iter()
+            .fold((0, 0), |sum, (_, of, bad)| (sum.0 + of, sum.1 + bad));
+        let count = FailureCount {
+            batches: batches(&[whole]),
+            classes: classes
+                .into_iter()
+                .map(|(value, attempted, failed)| class(value, attempted, failed))
+                .collect(),
+            ..FailureCount::default()
+        };
+        let found = exceeded(&count, &rule, 1, true);
+        assert_eq!(found.map(|e| e.class), expected, "{name}");
+    }
+}
+
+#[test]
 fn silence_and_the_environment_have_budgets_of_their_own_and_blame_no_image() {
     let rule = FailureRule::default();
     let silent = Some(StatusReason::WentSilent);
