@@ -26,8 +26,8 @@ pub struct Suspect {
 }
 
 /// Up to `limit` devices that are not set aside and failed, since this time and since they were set
-/// aside last, in at least so many rollouts that were good elsewhere: completed, never resumed in
-/// spite of their failures, and with a digest that is not in quarantine for the device.
+/// aside last, in at least so many rollouts that were good elsewhere: healthy on another device, completed,
+/// never resumed in spite of their failures, and with a digest that is not in quarantine for the device.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -41,6 +41,8 @@ pub async fn suspects(
     let failed = format!(
         "d.verdict = 'failed' AND d.judged_at > $1 AND r.status = 'completed' \
          AND r.finished_at > $1 AND r.failures_from IS NULL \
+         AND EXISTS (SELECT 1 FROM device_rollout_status well WHERE well.rollout_id = r.id \
+         AND well.verdict IS NOT NULL AND well.verdict = 'healthy') \
          AND NOT {} AND (p.device_uuid IS NULL OR (p.until <= $2 AND d.judged_at > p.since))",
         holds("d.device_uuid", "COALESCE(r.digest, r.known_digest)")
     );

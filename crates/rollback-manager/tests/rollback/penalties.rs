@@ -10,8 +10,12 @@ fn rule() -> Rule {
 }
 
 impl World {
-    /// A rollout of another digest was completed, and these devices failed in it.
+    /// A rollout of another digest was completed and good for another device, and these failed in it.
     async fn completed_without(&self, version: u8, failed: &[usize]) {
+        self.completed(version, failed, true).await;
+    }
+
+    async fn completed(&self, version: u8, failed: &[usize], good_elsewhere: bool) {
         let mut tx = self.store().begin().await.unwrap();
         let (id, now) = (Uuid::now_v7(), tx.now());
         tx.sql(
@@ -37,6 +41,21 @@ impl World {
             )
             .bind(id)
             .bind(self.device(*at).0)
+            .bind(now)
+            .bind(now)
+            .bind(now)
+            .execute()
+            .await
+            .unwrap();
+        }
+        if good_elsewhere {
+            tx.sql(
+                "INSERT INTO device_rollout_status (rollout_id, device_uuid, batch, status, \
+                 verdict, target_version, admitted_at, judged_at, updated_at) \
+                 VALUES ($1, $2, 1, 'completed', 'healthy', 1, $3, $4, $5)",
+            )
+            .bind(id)
+            .bind(Uuid::now_v7())
             .bind(now)
             .bind(now)
             .bind(now)
@@ -106,6 +125,20 @@ async fn a_bad_image_is_no_fault_of_the_device() {
         }
         world.quarantine(13).await;
         assert_eq!(world.set_aside().await, []);
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_was_good_nowhere_is_no_fault_of_the_device() {
+    for world in worlds(1, &lax()).await {
+        for version in 11..14 {
+            world.completed(version, &[0], false).await;
+        }
+        assert_eq!(world.set_aside().await, []);
+        for version in 14..17 {
+            world.completed(version, &[0], true).await;
+        }
+        assert_eq!(world.set_aside().await.len(), 1);
     }
 }
 
