@@ -15,7 +15,7 @@ use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::RolloutId;
 use windlass_types::image::Digest;
 use windlass_types::policy::FailureAction;
-use windlass_types::rollout::{Rollout, RolloutStatus};
+use windlass_types::rollout::{Rollout, RolloutStatus, StatusReason};
 
 /// Failures kept as evidence beside a quarantine: enough to see what they have in common.
 const SAMPLE: i64 = 5;
@@ -49,17 +49,29 @@ pub async fn run(deps: &Deps, _group: i64) -> Result<Next> {
     trouble.end(Next::Idle)
 }
 
-/// Devices that fail once their rollout is paused go the way of those that failed before.
+/// Devices that fail once their rollout is paused for its budget go the way of those that failed before,
+/// and so do those for which the digest went into quarantine meanwhile: for their class, or while a
+/// person had the rollout paused.
 async fn order_late(deps: &Deps, id: RolloutId) -> Result<()> {
     let mut tx = deps.store.begin().await?;
     let Some(rollout) = rollouts::lock(&mut tx, id).await? else {
         return Ok(());
     };
-    if rollout.status != RolloutStatus::Paused {
-        return Ok(());
-    }
-    rollbacks::order(&mut tx, id, Which::Failed, None, BEYOND).await?;
+    let which = match rollout.status {
+        RolloutStatus::Paused if rollout.status_reason.is_some_and(is_budget) => Which::Failed,
+        RolloutStatus::Paused | RolloutStatus::InProgress => Which::FailedInQuarantine,
+        _ => return Ok(()),
+    };
+    rollbacks::order(&mut tx, id, which, None, BEYOND).await?;
     deps.commit(tx).await
+}
+
+/// Whether a rollout with this reason was paused because a budget was used up that its action is for.
+const fn is_budget(reason: StatusReason) -> bool {
+    matches!(
+        reason,
+        StatusReason::FailureRate | StatusReason::ConsecutiveFailures | StatusReason::WentSilent
+    )
 }
 
 async fn is_over(session: &mut Session, id: RolloutId) -> Result<bool> {
@@ -165,7 +177,6 @@ fn class_of(rollout: &Rollout, found: &Exceeded) -> Option<Class> {
 
 /// What the rollout's rule wants done beside the pause. Failures of the environment only pause it.
 fn action(rollout: &Rollout, found: &Exceeded) -> FailureAction {
-    use windlass_types::rollout::StatusReason;
     if found.reason == StatusReason::EnvironmentFailures {
         FailureAction::Pause
     } else {
@@ -191,7 +202,9 @@ async fn act(
         FailureAction::RollbackAll => return back::whole(tx, rollout, &asked).await,
         FailureAction::Pause => None,
         FailureAction::RollbackFailed => Some(Which::Failed),
-        FailureAction::RollbackBatch => Some(Which::Batch(rollout.current_batch)),
+        FailureAction::RollbackBatch => {
+            Some(Which::Batch(found.batch.unwrap_or(rollout.current_batch)))
+        }
     };
     let devices = match which {
         Some(which) => rollbacks::order(tx, rollout.id, which, None, BEYOND).await?,
@@ -234,7 +247,7 @@ async fn condemn(
         "tag_value": class.as_ref().map(|class| &class.value),
         "reason": found.reason,
         "detail": found.detail,
-        "batch": rollout.current_batch,
+        "batch": found.batch.unwrap_or(rollout.current_batch),
     });
     let mut evidence = about.clone();
     if let Value::Object(evidence) = &mut evidence {

@@ -147,6 +147,93 @@ async fn devices_that_fail_once_the_rollout_is_paused_go_back_too() {
 }
 
 #[tokio::test]
+async fn devices_that_fail_late_go_back_too_where_a_person_paused_first() {
+    for world in worlds(5, &rule(FailureAction::RollbackFailed)).await {
+        world
+            .rollout("status = 'paused', status_reason = 'operator'")
+            .await;
+        for at in 0..3 {
+            world.fail_and_stay(at).await;
+        }
+        world.pass().await;
+        assert_eq!(world.status(0).await, "rolling_back");
+        world.fail_and_stay(4).await;
+        world.pass().await;
+        assert_eq!(world.status(4).await, "rolling_back");
+        assert_eq!(world.status(3).await, "scheduled");
+    }
+}
+
+#[tokio::test]
+async fn devices_of_a_class_in_quarantine_that_fail_late_go_back_too() {
+    let mut rule = rule(FailureAction::RollbackFailed);
+    rule.failure.quarantine_by = Some("model".to_owned());
+    for world in worlds(6, &rule).await {
+        let mut tx = world.store().begin().await.unwrap();
+        tx.sql(
+            "INSERT INTO device_tags (device_uuid, key, value) SELECT uuid, 'model', 'new' \
+             FROM devices WHERE uuid IN ($1, $2)",
+        )
+        .bind(world.device(4).0)
+        .bind(world.device(5).0)
+        .execute()
+        .await
+        .unwrap();
+        tx.commit().await.unwrap();
+        let (late, bad) = (world.device(3), image(2));
+        world
+            .scenario
+            .report(late, &Said::running(2, &bad, "c2"))
+            .await;
+        for at in 0..3 {
+            world.fail_and_stay(at).await;
+        }
+        world.pass().await;
+        assert_eq!(world.scenario.status().await.0, "in_progress");
+        // One of the class that runs it, and one of another class that fails like it.
+        for at in [3, 4] {
+            if world.status(at).await == "scheduled" {
+                world.fail_and_stay(at).await;
+            }
+        }
+        world.pass().await;
+        assert_eq!(world.status(3).await, "rolling_back");
+        assert_eq!(
+            world.status(4).await,
+            "failed",
+            "of a class within its budget"
+        );
+        assert_eq!(world.scenario.status().await.0, "in_progress");
+    }
+}
+
+#[tokio::test]
+async fn the_batch_that_is_beyond_its_budget_goes_back_and_not_the_present_one() {
+    let mut rule = rule(FailureAction::RollbackBatch);
+    rule.failure.max_failure_rate = 1.0;
+    rule.failure.max_batch_failure_rate = Some(0.4);
+    rule.failure.max_consecutive_failures = 0;
+    for world in worlds(4, &rule).await {
+        world.rollout("current_batch = 2, batch_count = 2").await;
+        for at in 2..4 {
+            world.set(at, "batch = 2").await;
+        }
+        let healthy = "status = 'completed', verdict = 'healthy', check_at = NULL";
+        for at in [1, 2] {
+            world.set(at, healthy).await;
+            world.judged_now(at).await;
+        }
+        world.fail_and_stay(0).await;
+        world.pass().await;
+        let found = world.standing(4).await;
+        assert_eq!(
+            found,
+            ["rolling_back", "rolling_back", "completed", "scheduled"]
+        );
+    }
+}
+
+#[tokio::test]
 async fn the_environment_only_pauses_and_blames_no_image() {
     for world in worlds(4, &rule(FailureAction::RollbackAll)).await {
         for at in 0..3 {

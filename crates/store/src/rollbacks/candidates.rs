@@ -66,7 +66,7 @@ pub(super) const HAS_IMAGE: &str = "(d.status IN ('scheduled', 'updating', 'veri
      OR (d.status = 'pending' AND d.retry_at IS NOT NULL))";
 
 /// What a rollout's devices run.
-const DIGEST: &str = "(SELECT COALESCE(r.digest, r.known_digest) FROM image_rollouts r \
+pub(super) const DIGEST: &str = "(SELECT COALESCE(r.digest, r.known_digest) FROM image_rollouts r \
      WHERE r.id = d.rollout_id)";
 
 /// The scope as a condition on `d`; the time of `Failed` and the device of `Device` are bound by the

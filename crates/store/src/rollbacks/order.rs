@@ -1,9 +1,9 @@
 //! Marking devices that are to be put back, and what of it waits.
 
-use super::candidates::HAS_IMAGE;
+use super::candidates::{DIGEST, HAS_IMAGE};
 use crate::db::Session;
 use crate::error::Result;
-use crate::quarantine::Class;
+use crate::quarantine::{Class, holds};
 use uuid::Uuid;
 use windlass_types::ids::{DeviceId, RolloutId};
 
@@ -12,6 +12,8 @@ use windlass_types::ids::{DeviceId, RolloutId};
 pub enum Which {
     /// Those that failed.
     Failed,
+    /// Those that failed, and the digest is in quarantine for them.
+    FailedInQuarantine,
     /// Those of a batch that have the rollout's image.
     Batch(i64),
     /// All that have it.
@@ -33,6 +35,10 @@ pub async fn order(
 ) -> Result<u64> {
     let (batch, devices) = match which {
         Which::Failed => (0, "d.status = 'failed'".to_owned()),
+        Which::FailedInQuarantine => {
+            let held = holds("d.device_uuid", DIGEST);
+            (0, format!("d.status = 'failed' AND {held}"))
+        }
         Which::Batch(batch) => (batch, format!("d.batch = $3 AND {HAS_IMAGE}")),
         Which::All => (0, HAS_IMAGE.to_owned()),
     };
@@ -56,23 +62,25 @@ pub async fn order(
     statement.execute().await
 }
 
-/// Paused rollouts whose rule puts failed devices back once the budget is used up, with devices that
-/// failed since and were not marked.
+/// Rollouts whose rule puts failed devices back once the budget is used up, with devices that failed
+/// since and were not marked: paused ones, and of those that a person paused or that go on with other
+/// classes only with devices for which the digest is in quarantine.
 ///
 /// # Errors
 /// Whatever the database says.
 pub async fn rollouts_with_late_failures(session: &mut Session) -> Result<Vec<RolloutId>> {
-    let rows: Vec<(Uuid,)> = session
-        .sql(
-            "SELECT r.id FROM image_rollouts r WHERE r.finished_at IS NULL AND r.status = 'paused' \
-             AND r.status_reason IN ('failure_rate', 'consecutive_failures', 'went_silent') \
-             AND r.rule -> 'failure' ->> 'action' = 'rollback_failed' \
-             AND EXISTS (SELECT 1 FROM device_rollout_status d WHERE d.rollout_id = r.id \
-             AND d.verdict = 'failed' AND d.status = 'failed' AND d.check_at IS NULL \
-             AND d.rollback_why IS NULL AND COALESCE(d.reason, '') <> 'target_changed') ORDER BY 1",
-        )
-        .all()
-        .await?;
+    let held = holds("d.device_uuid", "COALESCE(r.digest, r.known_digest)");
+    let sql = format!(
+        "SELECT r.id FROM image_rollouts r WHERE r.finished_at IS NULL \
+         AND r.status IN ('in_progress', 'paused') \
+         AND r.rule -> 'failure' ->> 'action' = 'rollback_failed' \
+         AND EXISTS (SELECT 1 FROM device_rollout_status d WHERE d.rollout_id = r.id \
+         AND d.verdict = 'failed' AND d.status = 'failed' AND d.check_at IS NULL \
+         AND d.rollback_why IS NULL AND COALESCE(d.reason, '') <> 'target_changed' \
+         AND ((r.status = 'paused' AND r.status_reason IN \
+         ('failure_rate', 'consecutive_failures', 'went_silent')) OR {held})) ORDER BY 1"
+    );
+    let rows: Vec<(Uuid,)> = session.built(sql).all().await?;
     Ok(rows.into_iter().map(|(id,)| RolloutId(id)).collect())
 }
 
