@@ -152,6 +152,13 @@ async fn devices_that_fail_late_go_back_too_where_a_person_paused_first() {
         world
             .rollout("status = 'paused', status_reason = 'operator'")
             .await;
+        for at in 3..5 {
+            let (device, bad) = (world.device(at), image(2));
+            world
+                .scenario
+                .report(device, &Said::running(2, &bad, "c2"))
+                .await;
+        }
         for at in 0..3 {
             world.fail_and_stay(at).await;
         }
@@ -223,6 +230,11 @@ async fn the_batch_that_is_beyond_its_budget_goes_back_and_not_the_present_one()
             world.set(at, healthy).await;
             world.judged_now(at).await;
         }
+        let (running, bad) = (world.device(3), image(2));
+        world
+            .scenario
+            .report(running, &Said::running(2, &bad, "c2"))
+            .await;
         world.fail_and_stay(0).await;
         world.pass().await;
         let found = world.standing(4).await;
