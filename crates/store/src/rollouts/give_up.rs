@@ -33,7 +33,8 @@ pub(super) const fn may_have_image(reason: SkipReason) -> bool {
         | SkipReason::Quarantined
         | SkipReason::FailedHereBefore
         | SkipReason::HigherPriority
-        | SkipReason::RolloutEnded => true,
+        | SkipReason::RolloutEnded
+        | SkipReason::Unreadable => true,
         SkipReason::Deleted
         | SkipReason::TargetChanged
         | SkipReason::AlreadyOnImage

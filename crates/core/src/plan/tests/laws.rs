@@ -243,7 +243,7 @@ proptest! {
             progress.skipped += std::mem::take(&mut progress.pending) + std::mem::take(&mut progress.scheduled)
                 + std::mem::take(&mut progress.updating) + std::mem::take(&mut progress.verifying);
         }
-        case.rollout.next_batch_at = ended.then(|| case.rollout.next_batch_at).flatten();
+        case.rollout.next_batch_at = if ended { case.rollout.next_batch_at } else { None };
         let plan = case.plan();
         let goes_on = !plan.edges.is_empty();
         let waits = plan.waits_for.as_ref().is_some_and(|wait| match wait {
