@@ -178,7 +178,9 @@ async fn nobody_joins_a_rollout_that_is_taken_back() {
                 .await
                 .unwrap();
             let rollout = rollouts::lock(&mut tx, id).await.unwrap().unwrap();
-            let (joined, left) = rollouts::follow(&mut tx, &rollout, None).await.unwrap();
+            let (joined, left, _) = rollouts::follow(&mut tx, &rollout, None, "test")
+                .await
+                .unwrap();
             assert_eq!((joined.len(), left.len()), (joins, 0), "{status}");
             tx.rollback().await.unwrap();
         }
