@@ -4,7 +4,8 @@
 //! clock is put forward, a time that does not exist means the first moment after the gap: a window
 //! that begins in the gap opens then, one that ends in it closes then, and one that lies in it
 //! does not open. Where the clock is put back, a time that comes twice means the first time for opening
-//! and the second for closing, so a window is never cut in two.
+//! and the second for closing, so a window is never cut in two; a window that ends just where the clock
+//! is put back to closes the first time.
 
 use chrono::{
     DateTime, Datelike, Days, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta,
@@ -151,7 +152,15 @@ impl<'a> Hours<'a> {
             LocalResult::None => self.after_gap(day.and_time(self.start)),
         };
         let end = match self.zone.from_local_datetime(&closes.and_time(self.end)) {
-            LocalResult::Single(at) | LocalResult::Ambiguous(_, at) => at.to_utc(),
+            LocalResult::Single(at) => at.to_utc(),
+            LocalResult::Ambiguous(first, second) => {
+                // Where the clock goes back to the very end, it never shows a time of the window again.
+                let last = closes.and_time(self.end) - TimeDelta::seconds(1);
+                match self.zone.from_local_datetime(&last) {
+                    LocalResult::Ambiguous(..) => second.to_utc(),
+                    LocalResult::Single(_) | LocalResult::None => first.to_utc(),
+                }
+            }
             LocalResult::None => self.after_gap(closes.and_time(self.end)),
         };
         Some((start, end))

@@ -213,8 +213,9 @@ pub(crate) async fn a_device_that_fails_good_images_is_set_aside(tier: Arc<Tier>
         _ => device,
     })
     .await;
+    // All four count together: the one that crashes is judged before the others are.
     scene
-        .policy(json!({"failure": {"max_failure_rate": 0.5}}))
+        .policy(json!({"failure": {"max_failure_rate": 0.5, "min_sample": 4}}))
         .await;
     let uuid = scene.uuids[0].to_string();
     // Two failures, as the settings of these systems have it; whoever sets devices aside may do so a
