@@ -1,0 +1,189 @@
+//! Settings: defaults ← file ← environment ← flags.
+//!
+//! Every setting has a path such as `server.url`; its environment variable is
+//! `WINDLASS_AGENT_SERVER_URL`, and `WINDLASS_AGENT_SERVER_URL_FILE` names a file that holds the value.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The state directory.
+    pub state_dir: PathBuf,
+    /// The server.
+    pub server: ServerSection,
+    /// What the device says of itself.
+    pub device: DeviceSection,
+    /// The container engine.
+    pub engine: EngineSection,
+    /// Registries that images come from.
+    pub registry: RegistrySection,
+    /// Reports.
+    pub report: ReportSection,
+    /// The agent's own log.
+    pub log: LogSection,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            state_dir: PathBuf::from("/var/lib/windlass-agent"),
+            server: ServerSection::default(),
+            device: DeviceSection::default(),
+            engine: EngineSection::default(),
+            registry: RegistrySection::default(),
+            report: ReportSection::default(),
+            log: LogSection::default(),
+        }
+    }
+}
+
+/// The server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerSection {
+    /// Its address: `https://host:port`, without `/api/v1`.
+    pub url: String,
+    /// The key with which the device registers, the first time.
+    pub provisioning_key: Option<String>,
+    /// How long the server may hold a poll, in seconds; 0 asks it to answer at once.
+    pub wait_seconds: u64,
+    /// How long to wait between polls that are answered at once, in seconds.
+    pub poll_seconds: u64,
+    /// The longest wait after failures, in seconds.
+    pub longest_backoff_seconds: u64,
+}
+
+impl Default for ServerSection {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            provisioning_key: None,
+            wait_seconds: 50,
+            poll_seconds: 60,
+            longest_backoff_seconds: 300,
+        }
+    }
+}
+
+/// What the device says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeviceSection {
+    /// A name for people; the host's name where none is given.
+    pub name: Option<String>,
+    /// A type for people.
+    pub kind: String,
+    /// Its IANA time zone; the host's where none is given.
+    pub time_zone: Option<String>,
+}
+
+impl Default for DeviceSection {
+    fn default() -> Self {
+        Self {
+            name: None,
+            kind: "standalone".to_owned(),
+            time_zone: None,
+        }
+    }
+}
+
+/// The container engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EngineSection {
+    /// Its socket: `unix:///var/run/docker.sock` or `http://host:port`.
+    pub address: String,
+    /// Which of the engine's containers are this agent's; the device's uuid where none is given.
+    pub scope: Option<String>,
+    /// Bytes of disk that a pull must leave free.
+    pub reserve_bytes: u64,
+    /// A folder on the disk that the engine keeps images on, to tell how much is free; the engine's own
+    /// where none is given.
+    pub storage: Option<PathBuf>,
+    /// How long a pull may bring nothing before it has failed, in seconds.
+    pub pull_stall_seconds: u64,
+}
+
+impl Default for EngineSection {
+    fn default() -> Self {
+        Self {
+            address: "unix:///var/run/docker.sock".to_owned(),
+            scope: None,
+            reserve_bytes: 512 * 1024 * 1024,
+            storage: None,
+            pull_stall_seconds: 120,
+        }
+    }
+}
+
+/// Registries that images come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RegistrySection {
+    /// A Docker configuration file with credentials (`auths`).
+    pub docker_config: Option<PathBuf>,
+    /// Files with credentials by registry, as `name:password` on one line.
+    pub credential_files: BTreeMap<String, PathBuf>,
+    /// Mirrors by registry: `docker.io = "mirror.local:5000"`.
+    pub mirrors: BTreeMap<String, String>,
+    /// Registries that are spoken to over http.
+    pub insecure: Vec<String>,
+}
+
+/// Reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReportSection {
+    /// A report is sent at least this often, in seconds.
+    pub every_seconds: u64,
+    /// How long changes are gathered before they are reported, in milliseconds.
+    pub gather_ms: u64,
+    /// How many reports of the past are kept while the server is away.
+    pub queue: usize,
+}
+
+impl Default for ReportSection {
+    fn default() -> Self {
+        Self {
+            every_seconds: 300,
+            gather_ms: 300,
+            queue: 100,
+        }
+    }
+}
+
+/// How the agent's own log looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// The agent's own log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSection {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+    /// `auto`, `json` or `text`.
+    pub format: LogFormat,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Auto,
+        }
+    }
+}
