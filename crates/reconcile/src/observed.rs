@@ -1,6 +1,6 @@
 //! What is there: the engine's containers and images as they were read, and what probes saw.
 
-use crate::spec::ServiceKey;
+use crate::spec::{Port, ServiceKey};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,18 +11,33 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Observed {
     /// Containers that carry the agent's labels; others are never read.
     pub containers: Vec<Container>,
-    /// Images that are wanted, remembered or of our containers.
+    /// The engine's images that have a name; which of them are ours to remove is remembered.
     pub images: Vec<Image>,
-    /// Networks that carry the agent's labels, by name.
-    pub networks: BTreeSet<String>,
+    /// Networks that carry the agent's labels, by their name in the engine: whose app's they are.
+    pub networks: BTreeMap<String, i64>,
     /// Bytes free where the engine keeps images, where that can be told.
     pub free_bytes: Option<u64>,
     /// The engine's platform: `linux/arm64/v8`.
     pub platform: Option<String>,
     /// What was found out about images in their registries, by image.
     pub offers: BTreeMap<String, Offer>,
-    /// Locks that are held, by service: who holds it.
+    /// Locks that are held, by service: who holds it (of those in `ask::locks`).
     pub locks: BTreeMap<ServiceKey, String>,
+    /// Images whose pull is under way. An agent that pulls beside its other steps says so here; one
+    /// that waits for each step leaves it empty.
+    pub pulling: BTreeSet<String>,
+    /// Subjects of steps ([`crate::step::Step::subject`]) that failed for no reason of the service's:
+    /// no step of theirs is planned for a while.
+    pub aside: BTreeMap<String, Aside>,
+}
+
+/// Why and until when no step about something is planned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aside {
+    /// What went wrong, for people.
+    pub message: String,
+    /// When it is tried again.
+    pub until: DateTime<Utc>,
 }
 
 /// One of our containers.
@@ -34,6 +49,12 @@ pub struct Container {
     pub name: String,
     /// Whose it is.
     pub service: ServiceKey,
+    /// The service's name when it was made.
+    #[serde(default)]
+    pub service_name: String,
+    /// The app's name when it was made.
+    #[serde(default)]
+    pub app_name: String,
     /// The spec it was made from (`ServiceSpec::fingerprint`).
     pub fingerprint: String,
     /// The image as the target named it when it was made.
@@ -42,20 +63,32 @@ pub struct Container {
     pub image_id: String,
     /// The engine's word.
     pub state: ContainerState,
-    /// Whether it carries the service's name in its networks.
+    /// Whether it carries the service's name in its networks; true for one that has no network of the app's.
     pub serving: bool,
-    /// The last start.
+    /// The last start; none where it was never started.
+    #[serde(default)]
     pub started_at: Option<DateTime<Utc>>,
     /// The last end.
+    #[serde(default)]
     pub finished_at: Option<DateTime<Utc>>,
     /// How it ended.
+    #[serde(default)]
     pub exit_code: Option<i64>,
     /// Whether it was ended for want of memory.
+    #[serde(default)]
     pub oom_killed: bool,
     /// How often the engine started it again.
+    #[serde(default)]
     pub restarts: u32,
-    /// What the engine's own health check says.
+    /// What the engine's own health check says; none where it has none.
+    #[serde(default)]
     pub health: Option<Health>,
+    /// The ports of the host that it was made to publish.
+    #[serde(default)]
+    pub ports: Vec<Port>,
+    /// How long it may take to stop, in seconds, as it was made.
+    #[serde(default)]
+    pub stop_seconds: Option<u32>,
     /// What the agent's probes say.
     #[serde(default)]
     pub probes: ProbeResults,
@@ -103,6 +136,8 @@ pub struct ProbeResults {
     pub readiness: Option<ProbeResult>,
     /// The liveness probe.
     pub liveness: Option<ProbeResult>,
+    /// Further checks, by their names in the spec.
+    pub checks: BTreeMap<String, ProbeResult>,
 }
 
 /// What one probe says.
@@ -124,16 +159,31 @@ pub struct Image {
     /// What it can be named by: `repository:tag` and `repository@sha256:…`.
     pub names: BTreeSet<String>,
     /// Its size in bytes.
+    #[serde(default)]
     pub bytes: u64,
-    /// When it came, where the agent pulled it.
-    pub pulled_at: Option<DateTime<Utc>>,
 }
 
-/// What a registry offers under an image's name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What a registry offers under an image's name. Asking never fails: what could not be found out is left
+/// empty, and the pull then tells what is wrong.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Offer {
-    /// Its platforms; empty where the registry does not tell.
+    /// Its platforms, `os/architecture[/variant]`; empty where the registry does not tell.
     pub platforms: BTreeSet<String>,
-    /// What a pull brings at most, in bytes; none where the registry does not tell.
+    /// What a pull takes on the disk at most, in bytes; none where the registry does not tell.
     pub bytes: Option<u64>,
+}
+
+impl Container {
+    /// Whether the engine holds it up: it runs, is held, or is between two starts.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        match self.state {
+            ContainerState::Running | ContainerState::Paused | ContainerState::Restarting => true,
+            ContainerState::Created
+            | ContainerState::Removing
+            | ContainerState::Exited
+            | ContainerState::Dead => false,
+        }
+    }
 }

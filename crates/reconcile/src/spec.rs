@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Which service of which app: what containers, memory and reports are kept by.
+/// Which service of which app: what containers, memory and reports are kept by. `1001/1` as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ServiceKey {
     /// The app's id.
     pub app: i64,
@@ -18,15 +19,57 @@ impl std::fmt::Display for ServiceKey {
     }
 }
 
-/// Everything a device is to run.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// A text that is no [`ServiceKey`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no service: expected the app's id, a slash and the service's id")]
+pub struct NoServiceKey(String);
+
+impl TryFrom<String> for ServiceKey {
+    type Error = NoServiceKey;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let parts = text.split_once('/');
+        let ids = parts.and_then(|(app, service)| Some((app.parse().ok()?, service.parse().ok()?)));
+        match ids {
+            Some((app, service)) => Ok(Self { app, service }),
+            None => Err(NoServiceKey(text)),
+        }
+    }
+}
+
+impl From<ServiceKey> for String {
+    fn from(key: ServiceKey) -> Self {
+        key.to_string()
+    }
+}
+
+/// Everything a device is to run. There is no default: a device that knows no target wants nothing
+/// of its engine, which is not the same as wanting that nothing runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Wanted {
     /// The target's version.
     pub version: i64,
     /// The services that could be read.
+    #[serde(default)]
     pub services: BTreeMap<ServiceKey, ServiceSpec>,
-    /// The services that could not, and which field is wrong: nothing of them is touched.
-    pub refused: BTreeMap<ServiceKey, String>,
+    /// The services that could not: nothing of them is touched.
+    #[serde(default)]
+    pub refused: BTreeMap<ServiceKey, Refused>,
+    /// What was read and not understood, and left out: one sentence for each, told once.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// A service that cannot be run as the target says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The app's name for people.
+    pub app_name: String,
+    /// The service's name.
+    pub name: String,
+    /// The image that is wanted.
+    pub image: String,
+    /// Which field is wrong and what would be right.
+    pub reason: String,
 }
 
 /// One service.
@@ -41,14 +84,19 @@ pub struct ServiceSpec {
     /// Whether it is to run; otherwise it is to be there, stopped.
     pub running: bool,
     /// What makes the container: a change of any of it makes a new one.
+    #[serde(default)]
     pub container: ContainerSpec,
     /// How it changes from the old container to the new one.
+    #[serde(default)]
     pub update: UpdateStrategy,
     /// When it has started, may serve and is alive; changes of these alone make no new container.
+    #[serde(default)]
     pub probes: Probes,
     /// Services of the same app, by name, that must be there first.
+    #[serde(default)]
     pub depends_on: BTreeMap<String, DependsOn>,
     /// An update lock the app may hold.
+    #[serde(default)]
     pub lock: Option<Lock>,
 }
 
@@ -68,9 +116,10 @@ pub struct ContainerSpec {
     pub ports: Vec<Port>,
     /// Volumes and binds.
     pub mounts: Vec<Mount>,
-    /// Networks of the app, with further aliases beside the service's name.
+    /// Networks of the app, with further aliases beside the service's name; never empty where there
+    /// is no network mode. [`crate::step::network_name`] says what the engine calls them.
     pub networks: BTreeMap<String, Vec<String>>,
-    /// `bridge`, `host`, `none`; without it the app's networks.
+    /// `bridge`, `host` or `none`: none of the app's networks, and so no name there.
     pub network_mode: Option<String>,
     /// What the engine does when it exits.
     pub restart: Restart,
@@ -256,6 +305,8 @@ pub struct Probes {
     pub readiness: Option<Probe>,
     /// Whether it is alive; one that is not is restarted.
     pub liveness: Option<Probe>,
+    /// Further checks, by name, that a rollout has devices run: as the readiness probe, all of them.
+    pub checks: BTreeMap<String, Probe>,
 }
 
 /// One probe.
@@ -287,6 +338,12 @@ pub enum ProbeKind {
         path: String,
         /// Answers that are well; empty means 200 to 399.
         expected: Vec<u16>,
+        /// Whether it is asked over TLS; its certificate is not looked at, since it names no device.
+        #[serde(default)]
+        tls: bool,
+        /// What the body must have in it.
+        #[serde(default)]
+        contains: Option<String>,
     },
     /// A connection to the container.
     Tcp {

@@ -13,8 +13,10 @@ pub struct ServiceView {
     pub key: ServiceKey,
     /// Its name.
     pub name: String,
-    /// The image that is wanted.
-    pub wanted_image: String,
+    /// The app's name.
+    pub app_name: String,
+    /// The image that is wanted; none for a service that is to go.
+    pub wanted_image: Option<String>,
     /// The container that speaks for the service: the one that serves, else the newest.
     pub container: Option<ViewedContainer>,
     /// Where it stands.
@@ -42,7 +44,7 @@ pub struct ViewedContainer {
     pub restarts: u32,
 }
 
-/// Where a service stands (device protocol, section 3).
+/// Where a service stands (device protocol, What runs).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -58,7 +60,7 @@ pub enum Phase {
     Verifying,
     /// It runs and has.
     Running,
-    /// It is to be stopped, and is.
+    /// It is to be stopped or to go.
     Stopped,
     /// The wanted one failed; the last good one is back, or is coming back.
     Failed,
