@@ -6,7 +6,6 @@
 
 mod services;
 mod shared;
-mod tree;
 
 #[cfg(test)]
 mod tests;
@@ -17,12 +16,12 @@ pub use services::{
 };
 pub use shared::{BusSection, HttpSection, LogFormat, LogSection, StoreSection};
 
+pub use windlass_settings::Error as ConfigError;
+
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use tree::{drop_nulls, fits, mask, merge, misfit, nearest, set, tree_of};
+use std::path::Path;
+use windlass_settings::Sources;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -50,96 +49,24 @@ pub struct Config {
     pub rollback: RollbackSection,
 }
 
-/// Why a configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A file cannot be read.
-    #[error("{path} cannot be read")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file is not TOML. Only the place is told: the parser's own words quote the line, and there
-    /// may be a secret on it.
-    #[error("{path} is not valid TOML at line {line}, column {column}")]
-    Toml {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1; 0 where the parser does not know.
-        line: usize,
-        /// The column, from 1, in characters.
-        column: usize,
-    },
-    /// A setting that does not exist.
-    #[error("there is no setting {name}{}", .nearest.as_ref().map(|n| format!("; did you mean {n}?")).unwrap_or_default())]
-    Unknown {
-        /// As it was written.
-        name: String,
-        /// The one it is most like.
-        nearest: Option<String>,
-    },
-    /// A value of the wrong kind; the value itself is not told, since it may be a secret.
-    #[error("{name} does not fit: expected {expected}")]
-    Value {
-        /// The setting.
-        name: String,
-        /// What would fit.
-        expected: String,
-    },
-    /// A variable that is not JSON where JSON is needed.
-    #[error("{name} is not valid JSON at line {line}, column {column}")]
-    Json {
-        /// The variable.
-        name: String,
-        /// The line, from 1.
-        line: usize,
-        /// The column, from 1.
-        column: usize,
-    },
-    /// Settings that contradict each other.
-    #[error("{0}")]
-    Contradiction(String),
-}
+/// What the names of our variables begin with.
+const PREFIX: &str = "WINDLASS_";
 
-/// The variables of the environment that are ours, read once in `main`.
-#[must_use]
-pub fn environment() -> BTreeMap<String, String> {
-    ours(std::env::vars_os())
-}
-
-/// Ours of these: those that are text and that Kubernetes did not put there for a service of our name.
-fn ours(all: impl Iterator<Item = (OsString, OsString)>) -> BTreeMap<String, String> {
-    all.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, value)| name.starts_with("WINDLASS_") && !is_of_kubernetes(name, value))
-        .collect()
-}
-
-/// Whether a variable tells of a Kubernetes service: `<NAME>_SERVICE_HOST`, `<NAME>_SERVICE_PORT…`,
-/// `<NAME>_PORT=tcp://…` and `<NAME>_PORT_<n>_TCP…`. A cluster gives them to every container beside it.
-fn is_of_kubernetes(name: &str, value: &str) -> bool {
-    let numbered = name.rsplit_once("_PORT_").is_some_and(|(_, rest)| {
-        rest.split_once('_').is_some_and(|(number, protocol)| {
-            number.parse::<u16>().is_ok()
-                && (protocol.starts_with("TCP") || protocol.starts_with("UDP"))
-        })
-    });
-    let address = name.ends_with("_PORT")
-        && ["tcp://", "udp://"]
-            .iter()
-            .any(|scheme| value.starts_with(scheme));
-    name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || numbered || address
-}
-
-/// Variables that begin like settings but are read elsewhere: by the command line and by tests.
+/// Variables that begin like settings but are read elsewhere: by the command line, by agents, by tests.
 const NOT_SETTINGS: &[&str] = &[
     "WINDLASS_CONFIG",
     "WINDLASS_URL",
     "WINDLASS_API_KEY",
     "WINDLASS_DATA",
+    "WINDLASS_AGENT_",
+    "WINDLASS_TEST_",
 ];
+
+/// The variables of the environment that are ours, read once in `main`.
+#[must_use]
+pub fn environment() -> BTreeMap<String, String> {
+    windlass_settings::environment(PREFIX)
+}
 
 impl Config {
     /// Reads defaults, then the file, then the environment.
@@ -150,71 +77,13 @@ impl Config {
         file: Option<&Path>,
         environment: &BTreeMap<String, String>,
     ) -> Result<Self, ConfigError> {
-        let mut tree = tree_of(&Self::default());
-        if let Some(path) = file {
-            let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-                path: path.to_owned(),
-                source,
-            })?;
-            let table: toml::Table = toml::from_str(&text).map_err(|error| {
-                let before = error.span().and_then(|span| text.get(..span.start));
-                ConfigError::Toml {
-                    path: path.to_owned(),
-                    line: before.map_or(0, |before| before.matches('\n').count() + 1),
-                    column: before.map_or(0, |before| {
-                        before.rsplit('\n').next().unwrap_or(before).chars().count() + 1
-                    }),
-                }
-            })?;
-            let read = serde_json::to_value(table)
-                .map_err(|error| misfit(path.display().to_string(), &error))?;
-            merge(&mut tree, read, "")?;
-            fits(&tree, || format!("a setting in {}", path.display()))?;
-        }
-        let known: BTreeMap<String, Vec<String>> = setting_paths()
-            .into_iter()
-            .map(|path| {
-                (
-                    variable(&path),
-                    path.split('.').map(str::to_owned).collect(),
-                )
-            })
-            .collect();
-        for (name, value) in environment {
-            if NOT_SETTINGS.contains(&name.as_str()) || name.starts_with("WINDLASS_TEST_") {
-                continue;
-            }
-            let (path, text) = match (known.get(name), name.strip_suffix("_FILE")) {
-                (Some(path), _) => (path, value.clone()),
-                (None, Some(base)) if known.contains_key(base) => {
-                    if environment.contains_key(base) {
-                        return Err(ConfigError::Contradiction(format!(
-                            "{base} and {name} are both set; remove one"
-                        )));
-                    }
-                    let text =
-                        std::fs::read_to_string(value).map_err(|source| ConfigError::Read {
-                            path: PathBuf::from(value),
-                            source,
-                        })?;
-                    (&known[base], text.trim_end_matches(['\n', '\r']).to_owned())
-                }
-                _ => {
-                    let nearest = nearest(name, known.keys().map(String::as_str));
-                    return Err(ConfigError::Unknown {
-                        name: name.clone(),
-                        nearest,
-                    });
-                }
-            };
-            set(&mut tree, path, &text).map_err(|error| ConfigError::Json {
-                name: name.clone(),
-                line: error.line(),
-                column: error.column(),
-            })?;
-            fits(&tree, || name.clone())?;
-        }
-        let config = fits(&tree, || "the configuration".to_owned())?;
+        let config: Self = windlass_settings::load(&Sources {
+            file,
+            prefix: PREFIX,
+            environment: Some(environment),
+            elsewhere: NOT_SETTINGS,
+            flags: &[],
+        })?;
         config.check()?;
         Ok(config)
     }
@@ -275,38 +144,18 @@ impl Config {
     /// The settings in force, secrets masked, as TOML.
     #[must_use]
     pub fn masked(&self) -> String {
-        let mut tree = tree_of(self);
-        mask(&mut tree, "");
-        drop_nulls(&mut tree);
-        toml::to_string_pretty(&tree).unwrap_or_default()
+        windlass_settings::masked(self)
     }
 }
 
 /// The path of every setting, such as `store.url`.
 #[must_use]
 pub fn setting_paths() -> Vec<String> {
-    fn walk(value: &Value, prefix: &str, paths: &mut Vec<String>) {
-        match value {
-            Value::Object(map) if !map.is_empty() => {
-                for (key, value) in map {
-                    let path = if prefix.is_empty() {
-                        key.clone()
-                    } else {
-                        format!("{prefix}.{key}")
-                    };
-                    walk(value, &path, paths);
-                }
-            }
-            _ => paths.push(prefix.to_owned()),
-        }
-    }
-    let mut paths = Vec::new();
-    walk(&tree_of(&Config::default()), "", &mut paths);
-    paths
+    windlass_settings::setting_paths::<Config>()
 }
 
 /// The environment variable of a setting.
 #[must_use]
 pub fn variable(path: &str) -> String {
-    format!("WINDLASS_{}", path.replace('.', "_").to_ascii_uppercase())
+    windlass_settings::variable(PREFIX, path)
 }

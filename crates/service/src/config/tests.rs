@@ -1,6 +1,7 @@
 //! Where settings come from, and which are refused.
 
 use super::*;
+use std::ffi::OsString;
 use std::io::Write as _;
 
 fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -133,6 +134,6 @@ fn what_is_no_text_or_comes_from_kubernetes_is_no_setting() {
         ("OTHER".into(), OsString::from_vec(vec![0xff])),
         (OsString::from_vec(vec![0xff]), "x".into()),
     ];
-    let ours = ours(all.into_iter());
+    let ours = windlass_settings::ours(PREFIX, all.into_iter());
     assert_eq!(ours, env(&[("WINDLASS_HTTP_WORKERS", "3")]));
 }

@@ -1,14 +1,15 @@
 //! Settings as a tree of values: laid over each other, given from text, masked.
 
-use super::{Config, ConfigError};
-use serde::Deserialize as _;
+use crate::Error;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-pub(super) fn tree_of(config: &Config) -> Value {
+pub(super) fn tree_of(config: &impl Serialize) -> Value {
     serde_json::to_value(config).unwrap_or_else(|_| Value::Object(Map::new()))
 }
 
-pub(super) fn merge(base: &mut Value, over: Value, prefix: &str) -> Result<(), ConfigError> {
+pub(super) fn merge(base: &mut Value, over: Value, prefix: &str) -> Result<(), Error> {
     match (base, over) {
         (Value::Object(base), Value::Object(over)) => {
             // An empty map in the defaults takes any name: endpoints, users.
@@ -26,7 +27,7 @@ pub(super) fn merge(base: &mut Value, over: Value, prefix: &str) -> Result<(), C
                     }
                     None => {
                         let nearest = nearest(&key, base.keys().map(String::as_str));
-                        return Err(ConfigError::Unknown {
+                        return Err(Error::Unknown {
                             name: path,
                             nearest,
                         });
@@ -56,17 +57,20 @@ pub(super) fn set(tree: &mut Value, path: &[String], text: &str) -> Result<(), s
 }
 
 /// The settings of a tree; `name` is what was put into it last.
-pub(super) fn fits(tree: &Value, name: impl Fn() -> String) -> Result<Config, ConfigError> {
-    Config::deserialize(tree).map_err(|error| misfit(name(), &error))
+pub(super) fn fits<T: DeserializeOwned>(
+    tree: &Value,
+    name: impl Fn() -> String,
+) -> Result<T, Error> {
+    T::deserialize(tree).map_err(|error| misfit(name(), &error))
 }
 
 /// What was expected. What was found is in front of that, and may be a secret.
-pub(super) fn misfit(name: String, error: &serde_json::Error) -> ConfigError {
+pub(super) fn misfit(name: String, error: &serde_json::Error) -> Error {
     let text = error.to_string();
     let expected = text
         .rsplit_once(", expected ")
         .map(|(_, expected)| expected);
-    ConfigError::Value {
+    Error::Value {
         name,
         expected: expected.unwrap_or("another kind of value").to_owned(),
     }
@@ -85,7 +89,10 @@ pub(super) fn mask(value: &mut Value, key: &str) {
             }
         }
         Value::String(text)
-            if matches!(key, "password" | "secret" | "previous_secret" | "api_key") =>
+            if matches!(
+                key,
+                "password" | "secret" | "previous_secret" | "api_key" | "provisioning_key"
+            ) =>
         {
             "***".clone_into(text);
         }
