@@ -25,6 +25,16 @@ pub enum Poll {
     },
 }
 
+/// The answer to a poll, and how soon the server wants the next one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Paced {
+    /// The answer.
+    pub poll: Poll,
+    /// Seconds to let pass before the next poll, where the server said so (`X-Poll-Interval` or
+    /// `Retry-After`; the longer one).
+    pub interval: Option<u64>,
+}
+
 impl Client {
     /// Registers a device with a provisioning key.
     ///
@@ -89,6 +99,14 @@ impl DeviceClient {
     /// # Errors
     /// [`Error`]; 401, 403, 404 for a device that may not.
     pub async fn poll(&self, etag: Option<&str>, wait: Option<u64>) -> Result<Poll> {
+        Ok(self.poll_paced(etag, wait).await?.poll)
+    }
+
+    /// The same, with how soon the server wants the next poll.
+    ///
+    /// # Errors
+    /// As [`Self::poll`].
+    pub async fn poll_paced(&self, etag: Option<&str>, wait: Option<u64>) -> Result<Paced> {
         let mut request = self
             .client
             .bare(Method::GET, &format!("/device/{}/state", self.uuid))
@@ -101,8 +119,14 @@ impl DeviceClient {
             request = request.header("prefer", format!("wait={wait}"));
         }
         let response = send(request).await?;
+        let seconds = |name| {
+            let value = response.headers().get(name)?;
+            value.to_str().ok()?.parse::<u64>().ok()
+        };
+        let interval = seconds("x-poll-interval").max(seconds("retry-after"));
         if response.status() == StatusCode::NOT_MODIFIED {
-            return Ok(Poll::Unchanged);
+            let poll = Poll::Unchanged;
+            return Ok(Paced { poll, interval });
         }
         let etag = response
             .headers()
@@ -110,10 +134,9 @@ impl DeviceClient {
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default()
             .to_owned();
-        Ok(Poll::Target {
-            etag,
-            body: read(response).await?,
-        })
+        let body = read(response).await?;
+        let poll = Poll::Target { etag, body };
+        Ok(Paced { poll, interval })
     }
 
     /// Reports what the device runs; returns once that is durable. `report` is the whole body,

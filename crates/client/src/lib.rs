@@ -11,7 +11,7 @@ mod events;
 mod http;
 mod operator;
 
-pub use device::{DeviceClient, Poll};
+pub use device::{DeviceClient, Paced, Poll};
 pub use error::Error;
 pub use events::{EventFilter, EventStream};
 pub use http::Client;
