@@ -3,9 +3,12 @@
 //! Every setting has a path such as `server.url`; its environment variable is
 //! `WINDLASS_AGENT_SERVER_URL`, and `WINDLASS_AGENT_SERVER_URL_FILE` names a file that holds the value.
 
+pub use windlass_settings::Error as ConfigError;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use windlass_settings::Sources;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -185,5 +188,116 @@ impl Default for LogSection {
             level: "info".to_owned(),
             format: LogFormat::Auto,
         }
+    }
+}
+
+/// What the names of our variables begin with.
+pub const PREFIX: &str = "WINDLASS_AGENT_";
+
+/// Variables that begin like settings but are read by the command line.
+const NOT_SETTINGS: &[&str] = &["WINDLASS_AGENT_CONFIG"];
+
+impl Config {
+    /// Reads defaults, then the file, then the environment, then the flags (path and text).
+    ///
+    /// # Errors
+    /// [`ConfigError`] for whatever cannot be read, is unknown or does not fit.
+    pub fn load(
+        file: Option<&Path>,
+        environment: &BTreeMap<String, String>,
+        flags: &[(&str, String)],
+    ) -> Result<Self, ConfigError> {
+        let config: Self = windlass_settings::load(&Sources {
+            file,
+            prefix: PREFIX,
+            environment: Some(environment),
+            elsewhere: NOT_SETTINGS,
+            flags,
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Refuses settings that contradict each other.
+    fn check(&self) -> Result<(), ConfigError> {
+        for (name, value) in [
+            ("server.poll_seconds", self.server.poll_seconds),
+            (
+                "server.longest_backoff_seconds",
+                self.server.longest_backoff_seconds,
+            ),
+            ("report.every_seconds", self.report.every_seconds),
+            ("engine.pull_stall_seconds", self.engine.pull_stall_seconds),
+        ] {
+            if value == 0 {
+                return Err(ConfigError::Contradiction(format!(
+                    "{name} must be at least 1"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The settings in force, secrets masked, as TOML.
+    #[must_use]
+    pub fn masked(&self) -> String {
+        windlass_settings::masked(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn flags_go_over_the_environment_and_that_over_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("agent.toml");
+        std::fs::write(
+            &file,
+            "state_dir = '/a'\n[server]\nurl = 'http://file'\nwait_seconds = 1\npoll_seconds = 2",
+        )
+        .unwrap();
+        let environment = env(&[
+            ("WINDLASS_AGENT_SERVER_URL", "http://environment"),
+            ("WINDLASS_AGENT_SERVER_WAIT_SECONDS", "7"),
+            ("WINDLASS_AGENT_CONFIG", "read elsewhere"),
+        ]);
+        let flags = [("server.url", "http://flag".to_owned())];
+        let config = Config::load(Some(&file), &environment, &flags).unwrap();
+        assert_eq!(config.server.url, "http://flag");
+        assert_eq!(config.server.wait_seconds, 7);
+        assert_eq!(config.server.poll_seconds, 2);
+        assert_eq!(config.state_dir, PathBuf::from("/a"));
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_with_the_nearest_one() {
+        let environment = env(&[("WINDLASS_AGENT_SERVER_ULR", "http://x")]);
+        let error = Config::load(None, &environment, &[]).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("WINDLASS_AGENT_SERVER_URL?"), "{text}");
+        let environment = env(&[("WINDLASS_AGENT_REPORT_EVERY_SECONDS", "0")]);
+        assert!(Config::load(None, &environment, &[]).is_err());
+    }
+
+    #[test]
+    fn the_key_comes_from_a_file_and_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        std::fs::write(&file, "a-provisioning-key\n").unwrap();
+        let name = "WINDLASS_AGENT_SERVER_PROVISIONING_KEY_FILE";
+        let environment = env(&[(name, file.to_str().unwrap())]);
+        let config = Config::load(None, &environment, &[]).unwrap();
+        let key = config.server.provisioning_key.as_deref();
+        assert_eq!(key, Some("a-provisioning-key"));
+        assert!(!config.masked().contains("a-provisioning-key"));
     }
 }

@@ -16,5 +16,10 @@
 //! | `state` | the state directory: one lock, files that are whole or the one before |
 //! | `reconciler` | the loop |
 
+pub mod backoff;
 pub mod config;
+pub mod facts;
+pub mod identity;
 pub mod machine;
+pub mod state;
+pub mod target;

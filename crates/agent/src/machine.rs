@@ -3,23 +3,42 @@
 
 use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use windlass_reconcile::memory::{FailureClass, Memory};
+use windlass_reconcile::memory::Memory;
 use windlass_reconcile::observed::Observed;
+use windlass_reconcile::outcome::StepFailure;
 use windlass_reconcile::spec::{ServiceKey, Wanted};
 use windlass_reconcile::step::Step;
 
+/// A container that a person gave to a service, although it does not carry our labels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// Whose it is now.
+    pub service: ServiceKey,
+    /// The service's name.
+    pub service_name: String,
+    /// The app's name.
+    pub app_name: String,
+    /// The spec it stands for (`ServiceSpec::fingerprint`): it is replaced when that changes.
+    pub fingerprint: String,
+    /// The image as the target named it when it was given.
+    pub image: String,
+}
+
+/// Claims by the engine's id of the container.
+pub type Claims = BTreeMap<String, Claim>;
+
 /// What is known when the machine is looked at: which images, probes and locks matter.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Scene {
     /// What is to run.
     pub wanted: Arc<Wanted>,
     /// What is remembered.
     pub memory: Arc<Memory>,
-    /// Containers that a person gave to a service, by the engine's id: they are to be observed as ours
-    /// although they do not carry our labels.
-    pub claims: Arc<BTreeMap<String, ServiceKey>>,
+    /// Containers to be observed as ours, with what the claim says in place of labels, serving.
+    pub claims: Arc<Claims>,
 }
 
 /// Why a look or a step did not come to its end.
@@ -29,13 +48,8 @@ pub enum Trouble {
     #[error("the container engine does not answer: {0}")]
     Away(String),
     /// The engine or a registry refused.
-    #[error("{message}")]
-    Failed {
-        /// What kind.
-        class: FailureClass,
-        /// For people.
-        message: String,
-    },
+    #[error("{}", .0.message)]
+    Failed(StepFailure),
 }
 
 /// A line that a container printed.
@@ -53,9 +67,10 @@ pub struct LogLine {
 pub trait Machine: Send + Sync + 'static {
     /// Looks at it. What probes saw, what registries offer and which locks are held comes from here too,
     /// without waiting for any of them: probes run beside, for the containers and specs of the last scene.
+    /// `pulling` and `aside` are the loop's to fill in.
     fn observe(&self, scene: &Scene) -> impl Future<Output = Result<Observed, Trouble>> + Send;
 
-    /// Does one step; `Remember` and `Forget` are the loop's own and never come here. Doing a step
+    /// Does one step; those that only write (`Memory::write`) are the loop's own and never come here. Doing a step
     /// again that is done already is no error. A step that is dropped half-way leaves nothing that the
     /// next look does not see.
     fn execute(
