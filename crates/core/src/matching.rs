@@ -1,18 +1,14 @@
 //! Which policy decides about a pushed image.
 
+use crate::versions::Rule;
 use globset::GlobBuilder;
 use windlass_types::image::Repository;
 use windlass_types::policy::{Filters, Policy, TagRule};
 
-/// Whether a rule takes a tag. Rules that are not offered yet take nothing.
+/// Whether a rule takes a tag that is pushed. A rule that cannot be used takes nothing.
 #[must_use]
 pub fn tag_matches(rule: &TagRule, tag: &str) -> bool {
-    match rule {
-        TagRule::Glob { pattern } => glob_matches(pattern, tag),
-        TagRule::Semver { .. } | TagRule::Regex { .. } | TagRule::Numeric | TagRule::Newest => {
-            false
-        }
-    }
+    Rule::new(rule).is_ok_and(|rule| rule.takes(tag))
 }
 
 /// Whether a glob takes a text: `*` stops at `/`, `**` does not. A pattern that is none takes nothing.
@@ -67,13 +63,7 @@ impl std::fmt::Display for NoMatch {
                     f,
                     "policy {policy:?} takes the repository, but not the tag {tag:?}: its tags are "
                 )?;
-                match rule {
-                    TagRule::Glob { pattern } => write!(f, "{pattern:?}"),
-                    TagRule::Semver { range } => write!(f, "semantic versions {range:?}"),
-                    TagRule::Regex { pattern, .. } => write!(f, "/{pattern}/"),
-                    TagRule::Numeric => f.write_str("whole numbers"),
-                    TagRule::Newest => f.write_str("whatever was built last"),
-                }
+                write!(f, "{rule}")
             }
             Self::Repository {
                 policy,

@@ -4,11 +4,14 @@
 mod checks;
 mod fields;
 mod limits;
+mod signature;
 mod stages;
 mod windows;
 
+use crate::versions::Rule;
 use fields::Fields;
 use std::collections::BTreeMap;
+use windlass_types::image::is_tag;
 use windlass_types::policy::{
     BatchSize, FailureRule, Filters, HealthRule, PolicySpec, RolloutRule, TagRule,
 };
@@ -31,10 +34,11 @@ impl Checked {
     }
 }
 
-/// A day, a week, thirty days, in seconds.
+/// A day, a week, thirty days, a year, in seconds.
 const DAY: u32 = 86_400;
 const WEEK: u32 = 7 * DAY;
 const MONTH: u32 = 30 * DAY;
+const YEAR: u32 = 365 * DAY;
 /// Nobody watches more batches than this; each is a line in every display.
 const MAX_BATCHES: usize = 100;
 /// Values of one filter: they become parameters of one statement, of which SQLite takes 32,766.
@@ -49,6 +53,10 @@ pub fn check(spec: &PolicySpec) -> Checked {
     tag(&mut fields, &spec.tag);
     rule(&mut fields, &spec.rollout_rule());
     filters(&mut fields, &spec.filters);
+    fields.range("min_age_seconds", spec.min_age_seconds, 0, YEAR);
+    if let Some(rule) = &spec.signature {
+        signature::check(&mut fields, rule);
+    }
     fields.done()
 }
 
@@ -115,22 +123,40 @@ fn image(fields: &mut Fields, pattern: &str) {
 }
 
 fn tag(fields: &mut Fields, rule: &TagRule) {
-    let kind = match rule {
-        TagRule::Glob { pattern } => {
-            if fields.text("tag.pattern", pattern, 1, 256) {
-                fields.glob("tag.pattern", pattern);
-            }
-            return;
-        }
-        TagRule::Semver { .. } => "semver",
-        TagRule::Regex { .. } => "regex",
-        TagRule::Numeric => "numeric",
-        TagRule::Newest => "newest",
+    // Beyond this a pattern is not for tags, which have 128 characters themselves.
+    let texts: &[(&str, &str)] = match rule {
+        TagRule::Glob { pattern }
+        | TagRule::Newest {
+            pattern: Some(pattern),
+        } => &[("tag.pattern", pattern)],
+        TagRule::Fixed { tag } => &[("tag.tag", tag)],
+        TagRule::Semver { range, .. } => &[("tag.range", range)],
+        TagRule::Regex {
+            pattern,
+            extract: Some(extract),
+            ..
+        } => &[("tag.pattern", pattern), ("tag.extract", extract)],
+        TagRule::Regex { pattern, .. } => &[("tag.pattern", pattern)],
+        TagRule::Calendar { format } => &[("tag.format", format)],
+        TagRule::Numeric | TagRule::Newest { pattern: None } => &[],
     };
-    fields.not_offered(
-        "tag",
-        format!("tag rules of the type {kind} are not offered yet; glob is, such as {{\"type\":\"glob\",\"pattern\":\"v*\"}}"),
-    );
+    if !texts
+        .iter()
+        .all(|(field, text)| fields.text(field, text, 1, 256))
+    {
+        return;
+    }
+    if let TagRule::Fixed { tag } = rule
+        && !is_tag(tag)
+    {
+        fields.invalid(
+            "tag.tag",
+            format!("{tag:?} is no tag: letters, digits, `_`, `.` and `-`, at most 128"),
+        );
+    }
+    if let Err(invalid) = Rule::new(rule) {
+        fields.invalid(invalid.field, invalid.reason);
+    }
 }
 
 fn rule(fields: &mut Fields, rule: &RolloutRule) {

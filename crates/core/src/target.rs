@@ -1,10 +1,7 @@
 //! Changing target states: another image for the services a rollout is about, and nothing else.
 
-mod version;
-
-pub use version::is_downgrade;
-
-use crate::matching::tag_matches;
+use crate::versions::{Rule, goes_below};
+use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 use windlass_types::ids::StateId;
 use windlass_types::image::{Digest, ImageReference, Repository};
@@ -46,12 +43,15 @@ pub fn services_of(
     repository: &Repository,
     tag_rule: &TagRule,
 ) -> Vec<ServiceImage> {
+    let Ok(rule) = Rule::new(tag_rule) else {
+        return Vec::new();
+    };
     state
         .services()
         .filter_map(|(app_id, service)| {
             let image: ImageReference = service.image_name.parse().ok()?;
-            let in_scope = image.repository() == repository
-                && image.tag().is_none_or(|tag| tag_matches(tag_rule, tag));
+            let in_scope =
+                image.repository() == repository && image.tag().is_none_or(|tag| rule.moves(tag));
             in_scope.then(|| ServiceImage {
                 app_id,
                 service_id: service.service_id,
@@ -99,12 +99,13 @@ pub fn goes_down(
     tag_rule: &TagRule,
     tag: Option<&str>,
     digest: Option<&Digest>,
+    built_at: BuiltAt<'_>,
 ) -> bool {
     let images: Vec<String> = services_of(state, repository, tag_rule)
         .into_iter()
         .map(|service| service.image)
         .collect();
-    !moved(&images, repository, tag_rule, tag, digest)
+    !moved(&images, repository, tag_rule, tag, digest, built_at)
         .higher
         .is_empty()
 }
@@ -150,8 +151,11 @@ pub struct Moved {
     pub higher: Vec<String>,
 }
 
+/// When the image of a digest was built, where that is known: [`crate::versions::built_at`].
+pub type BuiltAt<'a> = &'a dyn Fn(&Digest) -> Option<DateTime<Utc>>;
+
 /// Which of these images, as written in targets, a rollout of this version moves: those of its
-/// repository whose tag the rule takes, or that are pinned by digest alone.
+/// repository on a tag that the rule moves, or that are pinned by digest alone.
 #[must_use]
 pub fn moved(
     images: &[String],
@@ -159,20 +163,27 @@ pub fn moved(
     tag_rule: &TagRule,
     tag: Option<&str>,
     digest: Option<&Digest>,
+    built_at: BuiltAt<'_>,
 ) -> Moved {
     let mut found = Moved::default();
+    let Ok(rule) = Rule::new(tag_rule) else {
+        return found;
+    };
+    let next = (tag, digest.and_then(built_at));
     for text in images {
         let Ok(image) = text.parse::<ImageReference>() else {
             continue;
         };
-        if image.repository() != repository
-            || image.tag().is_some_and(|tag| !tag_matches(tag_rule, tag))
-        {
+        if image.repository() != repository || image.tag().is_some_and(|tag| !rule.moves(tag)) {
             continue;
         }
         if is_there(&image, tag, digest) {
             found.there.push(text.clone());
-        } else if is_downgrade(image.tag(), tag) {
+        } else if goes_below(
+            &rule,
+            (image.tag(), image.digest().and_then(built_at)),
+            next,
+        ) {
             found.higher.push(text.clone());
         }
         found.moved.push(text.clone());
@@ -304,7 +315,7 @@ mod tests {
             ("v4", false),
             ("latest", false),
         ] {
-            let found = goes_down(&one, &repository, &rule, Some(tag), None);
+            let found = goes_down(&one, &repository, &rule, Some(tag), None, &|_| None);
             assert_eq!(found, expected, "{tag}");
         }
     }
@@ -330,7 +341,15 @@ mod tests {
             pattern: "v*".to_owned(),
         };
         let repository = "r:5000/demo/app".parse().unwrap();
-        let found = moved(&images, &repository, &rule, Some("v2"), Some(&digest));
+        let none = |_: &Digest| None;
+        let found = moved(
+            &images,
+            &repository,
+            &rule,
+            Some("v2"),
+            Some(&digest),
+            &none,
+        );
         assert_eq!(found.moved, images[..5]);
         assert_eq!(found.there, [latest, there, pinned], "whatever their tag");
         assert!(found.higher.is_empty(), "{:?}", found.higher);

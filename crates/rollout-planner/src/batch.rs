@@ -121,7 +121,10 @@ fn moves(
         let to = match next {
             None => Move::Skip(SkipReason::TargetChanged),
             Some(next) if next == *body => Move::There,
-            Some(_) if !down && target::goes_down(body, repository, tag_rule, tag, digest) => {
+            Some(_)
+                if !down
+                    && target::goes_down(body, repository, tag_rule, tag, digest, &|_| None) =>
+            {
                 Move::Skip(SkipReason::Downgrade)
             }
             Some(next) => {

@@ -3,7 +3,8 @@
 use crate::{NAME, exact};
 use serde_json::json;
 use std::collections::BTreeMap;
-use windlass_core::{batches, plan, target};
+use windlass_core::versions::{Rule, goes_below};
+use windlass_core::{batches, plan};
 use windlass_store::rollouts::{self, NewRollout, Preview, Rival, Scope};
 use windlass_store::{Result, Session, events, plans, quarantine};
 use windlass_types::event::{EventType, NewEvent};
@@ -221,12 +222,15 @@ async fn lower(session: &mut Session, wanted: &Wanted<'_>) -> Result<Option<Stri
     if wanted.rule.allow_downgrade {
         return Ok(None);
     }
+    let rule = Rule::new(&wanted.tag_rule);
     let present = rollouts::to_supersede(session, policy, wanted.repository).await?;
     Ok(present.and_then(|(id, tag)| {
-        target::is_downgrade(tag.as_deref(), wanted.tag).then(|| {
-            let tag = tag.unwrap_or_default();
-            format!("rollout {id} of this policy ships {tag}, which is higher")
-        })
+        rule.as_ref()
+            .is_ok_and(|rule| goes_below(rule, (tag.as_deref(), None), (wanted.tag, None)))
+            .then(|| {
+                let tag = tag.unwrap_or_default();
+                format!("rollout {id} of this policy ships {tag}, which is higher")
+            })
     }))
 }
 

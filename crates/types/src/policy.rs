@@ -3,13 +3,17 @@
 mod check;
 mod failure;
 mod limits;
+mod signature;
 mod stages;
+mod tag;
 mod window;
 
 pub use check::{Check, CheckFrom, CheckKind, Comparison, Condition, HealthRule};
 pub use failure::{FailureAction, FailureRule, RetryRule};
 pub use limits::{Limits, Ramp};
+pub use signature::SignatureRule;
 pub use stages::{AbDecision, AbRule, ApprovalRule, CanaryRule};
+pub use tag::{TagRule, VersionOrder};
 pub use window::{Day, MaintenanceWindow};
 
 use crate::ids::{DeviceId, FleetId, PolicyId};
@@ -64,42 +68,6 @@ text_enum! {
         Wait = "wait",
         /// Ship the tag as it is.
         ShipTag = "ship_tag",
-    }
-}
-
-/// Which tags of a repository a policy is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum TagRule {
-    /// Tags that match a glob (`*`, `?`, `[a-z]`, `{a,b}`).
-    Glob {
-        /// The pattern; `*` matches every tag.
-        pattern: String,
-    },
-    /// Semantic versions inside a range.
-    Semver {
-        /// The range, such as `>=1.2, <2`.
-        range: String,
-    },
-    /// Tags that match a regular expression.
-    Regex {
-        /// The expression.
-        pattern: String,
-        /// What to compare, from the capture groups (`$1`).
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        extract: Option<String>,
-    },
-    /// Tags that are whole numbers; the highest is newest.
-    Numeric,
-    /// The image built last.
-    Newest,
-}
-
-impl Default for TagRule {
-    fn default() -> Self {
-        Self::Glob {
-            pattern: "*".to_owned(),
-        }
     }
 }
 
@@ -331,12 +299,28 @@ pub struct PolicySpec {
     /// What to do while the digest is unknown.
     #[serde(default = "wait")]
     pub on_unresolved: OnUnresolved,
+    /// How long a version must have been known before it ships, in seconds from when its tag was first
+    /// seen to name its digest.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schema(maximum = 31_536_000)]
+    pub min_age_seconds: u32,
+    /// Whose signature an image must carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<SignatureRule>,
 }
 
 /// A rule as an object alone: serde would take an array as well, the type first.
 fn tag_rule<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<TagRule, D::Error> {
     let fields = serde_json::Map::deserialize(deserializer)?;
     TagRule::deserialize(serde_json::Value::Object(fields)).map_err(serde::de::Error::custom)
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+const fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 const fn yes() -> bool {

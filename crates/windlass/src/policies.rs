@@ -146,10 +146,22 @@ fn table(rows: &[Policy]) -> Table {
 fn tag(rule: &TagRule) -> String {
     match rule {
         TagRule::Glob { pattern } => pattern.clone(),
-        TagRule::Semver { range } => format!("semver {range}"),
+        TagRule::Fixed { tag } => format!("fixed {tag}"),
+        TagRule::Semver { range, prerelease } => {
+            let early = if *prerelease {
+                " with pre-releases"
+            } else {
+                ""
+            };
+            format!("semver {range}{early}")
+        }
         TagRule::Regex { pattern, .. } => format!("regex {pattern}"),
+        TagRule::Calendar { format } => format!("calendar {format}"),
         TagRule::Numeric => "numeric".to_owned(),
-        TagRule::Newest => "newest".to_owned(),
+        TagRule::Newest { pattern: None } => "newest".to_owned(),
+        TagRule::Newest {
+            pattern: Some(pattern),
+        } => format!("newest {pattern}"),
     }
 }
 

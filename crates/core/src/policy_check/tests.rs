@@ -151,30 +151,102 @@ fn what_can_never_be_right_is_told_by_field() {
 }
 
 #[test]
-fn what_is_not_offered_yet_is_refused_with_what_is() {
+fn a_tag_rule_is_refused_with_its_field_and_why() {
     let cases = [
         (
-            json!({"tag": {"type": "semver", "range": ">=1"}}),
-            "tag",
-            "glob",
+            json!({"tag": {"type": "semver", "range": "one"}}),
+            "tag.range",
+            "is no range",
         ),
         (
-            json!({"tag": {"type": "regex", "pattern": "v.*"}}),
-            "tag",
-            "glob",
+            json!({"tag": {"type": "regex", "pattern": "v("}}),
+            "tag.pattern",
+            "unclosed group",
         ),
-        (json!({"tag": {"type": "numeric"}}), "tag", "glob"),
-        (json!({"tag": {"type": "newest"}}), "tag", "glob"),
+        (
+            json!({"tag": {"type": "regex", "pattern": "a".repeat(300)}}),
+            "tag.pattern",
+            "1 to 256 characters",
+        ),
+        (
+            json!({"tag": {"type": "regex", "pattern": "v(.*)", "extract": "$2", "order": "semver"}}),
+            "tag.extract",
+            "there is no group $2",
+        ),
+        (
+            json!({"tag": {"type": "calendar", "format": "DD"}}),
+            "tag.format",
+            "one year",
+        ),
+        (
+            json!({"tag": {"type": "fixed", "tag": "not a tag"}}),
+            "tag.tag",
+            "is no tag",
+        ),
+        (
+            json!({"tag": {"type": "newest", "pattern": "["}}),
+            "tag.pattern",
+            "no glob",
+        ),
     ];
-    for (case, field, instead) in cases {
+    for (case, field, said) in cases {
         let checked = check(&spec(&case));
-        assert_eq!(fields(&checked.not_offered), [field], "{case}");
+        assert_eq!(fields(&checked.invalid), [field], "{case}: {checked:?}");
         assert!(
-            checked.not_offered[0].message.contains(instead),
+            checked.invalid[0].message.contains(said),
             "{case}: {checked:?}"
         );
-        assert!(checked.invalid.is_empty(), "{case}: {checked:?}");
+        assert!(checked.not_offered.is_empty(), "{case}: {checked:?}");
     }
+    for case in [
+        json!({"tag": {"type": "semver", "range": ">=1.2, <2 || 3.x", "prerelease": true}}),
+        json!({"tag": {"type": "regex", "pattern": "^v(\\d+)$", "extract": "$1", "order": "numeric"}}),
+        json!({"tag": {"type": "regex", "pattern": "^nightly-"}}),
+        json!({"tag": {"type": "calendar"}}),
+        json!({"tag": {"type": "numeric"}}),
+        json!({"tag": {"type": "newest"}}),
+        json!({"tag": {"type": "fixed", "tag": "latest"}}),
+    ] {
+        assert!(check(&spec(&case)).is_ok(), "{case}");
+    }
+}
+
+#[test]
+fn keys_are_read_when_the_policy_is_written() {
+    let trusted = include_str!("../signatures/samples/trusted.pub");
+    let rsa = include_str!("../signatures/samples/rsa.pub");
+    assert!(
+        check(&spec(
+            &json!({"signature": {"keys": [trusted]}, "min_age_seconds": 3600})
+        ))
+        .is_ok()
+    );
+    let cases = [
+        (json!({"signature": {"keys": []}}), "signature.keys"),
+        (
+            json!({"signature": {"keys": vec![trusted; 17]}}),
+            "signature.keys",
+        ),
+        (
+            json!({"signature": {"keys": [trusted, "cosign.pub"]}}),
+            "signature.keys[1]",
+        ),
+        (
+            json!({"signature": {"keys": [trusted], "signed_as": "a b"}}),
+            "signature.signed_as",
+        ),
+        (json!({"min_age_seconds": 32_000_000}), "min_age_seconds"),
+    ];
+    for (case, field) in cases {
+        let checked = check(&spec(&case));
+        assert_eq!(fields(&checked.invalid), [field], "{case}: {checked:?}");
+    }
+    let checked = check(&spec(&json!({"signature": {"keys": [rsa]}})));
+    assert_eq!(fields(&checked.not_offered), ["signature.keys[0]"]);
+    assert!(
+        checked.not_offered[0].message.contains("RSA"),
+        "{checked:?}"
+    );
 }
 
 #[test]

@@ -8,14 +8,15 @@ use crate::app::App;
 use crate::auth::By;
 use actix_web::{post, web};
 use std::collections::BTreeMap;
-use windlass_core::matching::{glob_matches, tag_matches};
+use windlass_core::matching::glob_matches;
+use windlass_core::versions::Rule;
 use windlass_service::Problem;
 use windlass_store::rollouts::{self, Scope, Wanted};
 use windlass_store::{Session, freezes, policies, quarantine};
 use windlass_types::api::{PolicyMatch, PolicyTest, PolicyTestRequest};
 use windlass_types::ids::PolicyId;
 use windlass_types::image::ImageReference;
-use windlass_types::policy::{Filters, Policy};
+use windlass_types::policy::{Filters, Policy, TagRule};
 
 /// Says what a push of this image would do: which policies take it, to which devices, in which
 /// batches. Nothing is changed.
@@ -103,12 +104,20 @@ fn mismatch(policy: &Policy, image: &ImageReference, tag: &str, enabled: bool) -
             "its image {:?} does not match {repository}",
             spec.image
         ))
-    } else if !tag_matches(&spec.tag, tag) {
-        Some(format!("its tag rule does not take {tag:?}"))
+    } else if let Some(why) = untaken(&spec.tag, tag) {
+        Some(format!("its tag rule does not take {tag:?}: {why}"))
     } else if !spec.enabled && !enabled {
         Some("it is switched off".to_owned())
     } else {
         None
+    }
+}
+
+/// Why a tag rule does not take a tag.
+fn untaken(rule: &TagRule, tag: &str) -> Option<String> {
+    match Rule::new(rule) {
+        Ok(rule) => rule.read(tag).err().map(|why| why.to_string()),
+        Err(invalid) => Some(invalid.to_string()),
     }
 }
 

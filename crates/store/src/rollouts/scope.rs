@@ -123,6 +123,7 @@ impl Scope {
             wanted.tag_rule,
             wanted.tag,
             wanted.digest,
+            &|_| None,
         );
         let down = wanted.rule.allow_downgrade || wanted.policy.is_none();
         Ok(Self {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use windlass_types::api::{ImageVersion, PlanDecision, VersionPlan};
 use windlass_types::delivery::Decision;
 use windlass_types::image::ImageReference;
-use windlass_types::policy::{Policy, TagRule};
+use windlass_types::policy::Policy;
 use windlass_types::why::facts::{ImageStory, RolloutStory};
 
 type Found = Since<ImageReason>;
@@ -177,7 +177,7 @@ fn no_policy(story: &ImageStory, version: &ImageVersion, detail: Option<String>)
         Err(NoMatch::Disabled { policy }) => ImageReason::PolicyDisabled { policy },
         Err(NoMatch::Tag { policy, rule, tag }) => ImageReason::PolicyOtherTag {
             policy,
-            tags: tags(&rule),
+            tags: rule.to_string(),
             tag,
         },
         Err(NoMatch::Repository {
@@ -189,16 +189,6 @@ fn no_policy(story: &ImageStory, version: &ImageVersion, detail: Option<String>)
             pattern,
             repository: repository.to_string(),
         },
-    }
-}
-
-fn tags(rule: &TagRule) -> String {
-    match rule {
-        TagRule::Glob { pattern } => format!("{pattern:?}"),
-        TagRule::Semver { range } => format!("versions {range}"),
-        TagRule::Regex { pattern, .. } => format!("what matches {pattern}"),
-        TagRule::Numeric => "whole numbers".to_owned(),
-        TagRule::Newest => "what was built last".to_owned(),
     }
 }
 

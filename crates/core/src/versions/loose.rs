@@ -1,4 +1,4 @@
-//! Versions in tags: whether one is below another.
+//! Tags read as versions where no rule says how: whether one is below another.
 
 use semver::{BuildMetadata, Prerelease, Version};
 
@@ -12,7 +12,7 @@ pub fn is_downgrade(present: Option<&str>, shipped: Option<&str>) -> bool {
 
 /// A tag as a version: up to three numbers, what is missing taken for 0, leading zeros let pass; then
 /// what semantic versioning allows after `-` and `+`. What comes after `+` does not count.
-fn read(tag: &str) -> Option<Version> {
+pub(super) fn read(tag: &str) -> Option<Version> {
     let tag = tag.strip_prefix(['v', 'V']).unwrap_or(tag);
     let tag = tag.split_once('+').map_or(tag, |(before, _)| before);
     let (numbers, suffix) = tag.split_once('-').unwrap_or((tag, ""));

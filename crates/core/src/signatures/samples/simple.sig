@@ -1,0 +1,1 @@
+MEQCIEwuhSPAwmCrRMTXGcfTeRBlMFs/dfklCsvOjfwjhFraAiBH2IuVAJF900iyjo0oVEnN7txoJZqANZuP7Z+magffmA==
