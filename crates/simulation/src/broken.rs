@@ -19,6 +19,9 @@ pub enum Law {
     WithinLimits,
     /// A device in flight has a time at which it is looked at, and a deadline.
     NobodyAbandoned,
+    /// No batch and no rollout ends while somebody who was admitted is on the way, but for whoever was silent
+    /// meanwhile and is back.
+    NobodyLeftBehind,
     /// A rollback ends on what the device itself proved good last, or had before.
     BackToOwnLastGood,
     /// No digest ships to a device on which it failed, or while it is in quarantine.
@@ -49,6 +52,7 @@ impl fmt::Display for Law {
             Self::NoAdmissionWithoutApproval => "nobody is admitted without approval",
             Self::WithinLimits => "never more than the budget in flight",
             Self::NobodyAbandoned => "nobody in flight is abandoned",
+            Self::NobodyLeftBehind => "no batch ends while somebody is on the way",
             Self::BackToOwnLastGood => "a rollback ends on the device's own last good image",
             Self::NothingBadShips => "no bad digest ships",
             Self::OthersUntouched => "services of other repositories stay as they are",

@@ -3,6 +3,8 @@
 use crate::broken::Held;
 use crate::world::World;
 use uuid::Uuid;
+use windlass_core::plan::{Input, plan};
+use windlass_store::rollouts;
 use windlass_types::ids::{DeviceId, RolloutId};
 use windlass_types::rollout::{DeviceStatus, RolloutStatus};
 
@@ -76,4 +78,23 @@ async fn undone(world: &World) -> Held<Vec<String>> {
         }
     }
     Ok(left)
+}
+
+/// What rollouts that have not ended wait for, as the core has it: for whoever reads of a failure.
+///
+/// # Errors
+/// Where the store cannot be read.
+pub(crate) async fn waits(world: &World) -> Held<Vec<String>> {
+    let mut read = world.store.read().await?;
+    let mut told = Vec::new();
+    for id in rollouts::active(&mut read).await? {
+        let now = read.now();
+        let wait = rollouts::facts(&mut read, id)
+            .await?
+            .and_then(|facts| plan(&Input { facts: &facts, now }).waits_for);
+        if let Some(wait) = wait {
+            told.push(format!("{id} waits for {wait}"));
+        }
+    }
+    Ok(told)
 }

@@ -78,6 +78,8 @@ pub(crate) struct Ledger {
     /// The batches of which somebody was admitted.
     opened: BTreeSet<(RolloutId, i64)>,
     failed: BTreeMap<DeviceId, BTreeSet<String>>,
+    /// Devices that were admitted and have not been silent since.
+    under_way: BTreeSet<(RolloutId, DeviceId)>,
     admitted: BTreeMap<RolloutId, VecDeque<(DateTime<Utc>, i64)>>,
     /// The last events, for people.
     pub(crate) last: VecDeque<String>,
@@ -111,6 +113,7 @@ impl Ledger {
             joined: BTreeMap::new(),
             opened: BTreeSet::new(),
             failed: BTreeMap::new(),
+            under_way: BTreeSet::new(),
             admitted: BTreeMap::new(),
             last: VecDeque::new(),
             events: 0,
@@ -177,6 +180,14 @@ impl Ledger {
         self.shipped_by
             .iter()
             .any(|((one, _, _), by)| *one == device && *by == rollout)
+    }
+
+    /// The devices of a rollout whose turn has not come.
+    pub(crate) fn pending(&self, rollout: RolloutId) -> impl Iterator<Item = DeviceId> + '_ {
+        self.rows
+            .iter()
+            .filter(move |((id, _), row)| *id == rollout && row.status == DeviceStatus::Pending)
+            .map(|((_, device), _)| *device)
     }
 
     /// How many devices of a rollout are on their way.

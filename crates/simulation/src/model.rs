@@ -130,11 +130,11 @@ fn rollout_event(rollout: &mut Rollout, event: &Event) {
         }
         EventType::RolloutCancelled | EventType::RolloutSuperseded | EventType::RollbackStarted => {
             rollout.let_go = true;
-            for row in rollout
-                .rows
-                .values_mut()
-                .filter(|row| row.status == "pending")
-            {
+            // Whoever is to be tried again has the image from before, and goes back with the others.
+            let goes_back = event.kind == EventType::RollbackStarted;
+            for row in rollout.rows.values_mut().filter(|row| {
+                row.status == "pending" && !(goes_back && row.target_version.is_some())
+            }) {
                 row.status = "skipped".to_owned();
                 row.reason = Some("rollout_ended".to_owned());
             }

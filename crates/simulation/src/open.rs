@@ -21,6 +21,35 @@ pub(crate) fn is_open(
     windows.is_empty() || windows.iter().any(|window| takes(window, device, now))
 }
 
+/// How far ahead an opening is looked for: a window has a day of the week at least.
+const AHEAD: TimeDelta = TimeDelta::days(8);
+/// In steps that are shorter than any window.
+const STEP: TimeDelta = TimeDelta::minutes(30);
+
+/// How long no window is open for any of these devices (the windows of their rollout, their zone): none
+/// where one is open now, or where nobody waits.
+pub(crate) fn closed_for(
+    waiting: &[(&[MaintenanceWindow], Option<&str>)],
+    now: DateTime<Utc>,
+) -> Option<TimeDelta> {
+    let open = |at: DateTime<Utc>| {
+        waiting
+            .iter()
+            .any(|(windows, zone)| is_open(windows, *zone, at))
+    };
+    if waiting.is_empty() || open(now) {
+        return None;
+    }
+    let mut ahead = STEP;
+    while ahead < AHEAD {
+        if open(now + ahead) {
+            return Some(ahead);
+        }
+        ahead += STEP;
+    }
+    None
+}
+
 fn takes(window: &MaintenanceWindow, device: Option<&str>, now: DateTime<Utc>) -> bool {
     let zone = window.time_zone.as_deref().or(device).unwrap_or("UTC");
     let offset = ZONES
@@ -66,6 +95,26 @@ fn opens_on(window: &MaintenanceWindow, day: DateTime<Utc>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn closed_times_end_with_the_first_window_of_anybody() {
+        let window = |start: &str, end: &str| MaintenanceWindow {
+            time_zone: None,
+            days: Vec::new(),
+            start: start.to_owned(),
+            end: end.to_owned(),
+        };
+        let (early, late) = ([window("02:00", "04:00")], [window("20:00", "23:00")]);
+        let now = "2024-01-01T12:10:00Z".parse().unwrap();
+        let hours = |waiting: &[(&[MaintenanceWindow], Option<&str>)]| {
+            closed_for(waiting, now).map(|closed| closed.num_minutes())
+        };
+        assert_eq!(hours(&[(&early, None), (&late, None)]), Some(480));
+        // In Tokyo it is 21:10.
+        assert_eq!(hours(&[(&early, None), (&late, Some("Asia/Tokyo"))]), None);
+        assert_eq!(hours(&[(&early, Some("Asia/Tokyo"))]), Some(300));
+        assert_eq!(hours(&[]), None);
+    }
 
     #[test]
     fn a_window_over_midnight_belongs_to_the_day_on_which_it_opens() {

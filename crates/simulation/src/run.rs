@@ -2,7 +2,7 @@
 
 use crate::broken::{Broken, Held, Law};
 use crate::dice::percent;
-use crate::ended::open;
+use crate::ended::{open, waits};
 use crate::operators::Button;
 use crate::passes::Pass;
 use crate::plant;
@@ -14,8 +14,8 @@ use windlass_types::rollout::{CommandKind, DeviceStatus, RolloutStatus, StatusRe
 
 /// Steps of a run at most.
 const STEPS: u32 = 70;
-/// Rounds of calm after which everything must have ended or wait for a person: two weeks, where
-/// nobody is on the way, so that every window opens more than once.
+/// Rounds of calm after which everything must have ended or wait for a person. The times at which all
+/// windows are closed take no rounds, so that there is one for every batch however seldom they open.
 const ROUNDS: u32 = 220;
 /// Rounds after which people end what pauses again and again.
 const PATIENCE: u32 = 60;
@@ -131,19 +131,22 @@ async fn calm(world: &mut World) -> Held {
             let_go(world, round).await?;
         }
         // Short steps while devices are on their way, long ones while something is waited for, all of
-        // them shorter than any window.
+        // them shorter than any window; and at once to the next window where all are closed.
+        let quiet = world.ledger.on_the_way().is_empty();
+        let closed = if quiet { world.closed_for() } else { None };
         let dice = &mut world.dice.steps;
-        let by = if world.ledger.on_the_way().is_empty() {
-            dice.i64(60..7_000)
-        } else {
-            dice.i64(20..300)
+        let by = match closed {
+            Some(closed) => closed + TimeDelta::seconds(dice.i64(0..3_600)),
+            None if quiet => TimeDelta::seconds(dice.i64(60..7_000)),
+            None => TimeDelta::seconds(dice.i64(20..300)),
         };
-        world.advance(TimeDelta::seconds(by)).await?;
+        world.advance(by).await?;
     }
-    let left = open(world).await?;
+    let mut left = open(world).await?;
     if left.is_empty() {
         return Ok(());
     }
+    left.extend(waits(world).await?);
     Err(Broken::law(
         Law::EverythingEnds,
         format!("after {ROUNDS} rounds of calm: {}", left.join("; ")),

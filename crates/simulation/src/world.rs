@@ -4,6 +4,7 @@ use crate::broken::{Broken, Held};
 use crate::dice::{Dice, one_of, percent};
 use crate::fleet::{Device, first_state};
 use crate::ledger::Ledger;
+use crate::open::closed_for;
 use crate::operators::{self, Button};
 use crate::passes::{Pass, Replica};
 use crate::turns::{Process, Running, Work, refused};
@@ -21,6 +22,7 @@ use windlass_store::{Clock, Session, Store, events, presence, targets};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::{DeviceId, PolicyId, RolloutId};
 use windlass_types::policy::PolicySpec;
+use windlass_types::rollout::RolloutStatus;
 
 /// All there is.
 pub(crate) struct World {
@@ -330,6 +332,26 @@ impl World {
         Ok(())
     }
 
+    /// How long nobody may be admitted because all windows are closed: none where one is open, or where a
+    /// rollout waits for something else.
+    pub(crate) fn closed_for(&self) -> Option<TimeDelta> {
+        let mut waiting = BTreeMap::new();
+        for rollout in self.ledger.rollouts.values().filter(|r| moves(r.status)) {
+            let pending: Vec<DeviceId> = self.ledger.pending(rollout.id).collect();
+            if pending.is_empty() {
+                return None;
+            }
+            for device in pending {
+                let traits = self.ledger.devices.get(&device);
+                let zone = traits.and_then(|traits| traits.time_zone.as_deref());
+                let windows = rollout.rule.maintenance_windows.as_slice();
+                waiting.insert((rollout.id, zone), (windows, zone));
+            }
+        }
+        let waiting: Vec<_> = waiting.into_values().collect();
+        closed_for(&waiting, self.now())
+    }
+
     /// Notes that a version was pushed, so that the next is a newer one.
     pub(crate) fn seen_version(&mut self, repository: usize, version: u32) {
         if let Some(slot) = self.next_version.get_mut(repository) {
@@ -348,4 +370,12 @@ fn report_work(api: &Deps, said: Vec<Said>) -> Work {
         let group: Vec<&Said> = said.iter().collect();
         write_reports(&api, &group).await.map(drop)
     })
+}
+
+/// Whether a rollout goes on by itself.
+const fn moves(status: RolloutStatus) -> bool {
+    matches!(
+        status,
+        RolloutStatus::Pending | RolloutStatus::Scheduled | RolloutStatus::InProgress
+    )
 }

@@ -170,6 +170,8 @@ impl Ledger {
             .iter()
             .filter(|event| {
                 event.device_uuid.is_none()
+                    // It counts its devices.
+                    || event.kind == EventType::DeviceJoined
                     || !self
                         .rollouts
                         .contains_key(&event.rollout_id.unwrap_or(RolloutId(Uuid::nil())))
@@ -225,6 +227,15 @@ impl Ledger {
             .device_uuid
             .and_then(|id| changes.iter().find(|c| c.device == id));
         match (event.kind, event.rollout_id, event.device_uuid) {
+            (EventType::ImageUpdateScheduled, Some(rollout), Some(device)) => {
+                self.under_way.insert((rollout, device));
+            }
+            (EventType::DeviceUnreachable, Some(rollout), Some(device)) => {
+                self.under_way.remove(&(rollout, device));
+            }
+            (EventType::RolloutBatchCompleted | EventType::RolloutCompleted, Some(rollout), _) => {
+                self.all_arrived(rollout)?;
+            }
             (EventType::UpdateCompleted, Some(rollout), Some(device)) => {
                 self.proved(rollout, device, fleet, event.occurred_at)?;
             }
@@ -279,6 +290,25 @@ impl Ledger {
             _ => {}
         }
         Ok(())
+    }
+
+    /// A batch has ended: of those admitted so far nobody may be on the way, but for whoever was silent
+    /// since and is back.
+    fn all_arrived(&self, rollout: RolloutId) -> Held {
+        let left = self.under_way.iter().find(|key| {
+            key.0 == rollout
+                && self
+                    .rows
+                    .get(key)
+                    .is_some_and(|row| row.status.is_in_flight())
+        });
+        match left {
+            Some((_, device)) => Err(Broken::law(
+                Law::NobodyLeftBehind,
+                format!("a batch of {rollout} has ended while {device} was on its way"),
+            )),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn digest_of_rollout(&self, rollout: RolloutId) -> Option<String> {
