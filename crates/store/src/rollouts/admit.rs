@@ -273,7 +273,7 @@ async fn end_older(session: &mut Session, rollout: &Rollout, admission: &Admissi
     let mut ended: Vec<(Uuid, Uuid)> = session
         .sql(
             "UPDATE device_rollout_status SET status = 'skipped', reason = 'target_changed', \
-             check_at = NULL, updated_at = $1 \
+             check_at = NULL, rollback_why = NULL, updated_at = $1 \
              WHERE status IN ('scheduled', 'updating', 'verifying', 'unreachable', 'rolling_back') \
              AND rollout_id IN (SELECT id FROM image_rollouts WHERE repository = $2 \
                AND (created_at < $3 OR (created_at = $4 AND id < $5))) \

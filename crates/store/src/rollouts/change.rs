@@ -86,7 +86,7 @@ pub async fn skip_pending(
     session
         .sql(
             "UPDATE device_rollout_status SET status = 'skipped', reason = $1, updated_at = $2, \
-             retry_at = NULL WHERE rollout_id = $3 AND status = 'pending'",
+             retry_at = NULL, rollback_why = NULL WHERE rollout_id = $3 AND status = 'pending'",
         )
         .bind(reason.as_str())
         .bind(now)

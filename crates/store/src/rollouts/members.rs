@@ -210,7 +210,7 @@ async fn leave(
     let mut sql = Build::new(session.kind());
     sql.text("UPDATE device_rollout_status SET status = 'skipped', reason = ")
         .value(reason.as_str())
-        .text(", check_at = NULL, retry_at = NULL, updated_at = ")
+        .text(", check_at = NULL, retry_at = NULL, rollback_why = NULL, updated_at = ")
         .value(now)
         .text(" WHERE rollout_id = ")
         .value(rollout.id.0)

@@ -79,6 +79,7 @@ pub async fn write(
              verdict = COALESCE(v.next_verdict, verdict), \
              evidence = COALESCE(v.next_evidence, evidence), \
              check_at = v.next_check_at, deadline_at = v.next_deadline_at, \
+             rollback_why = CASE WHEN v.next_status = 'skipped' THEN NULL ELSE rollback_why END, \
              judged_at = CASE WHEN v.next_verdict IS NULL THEN judged_at ELSE ${n} END, \
              updated_at = CASE WHEN v.next_status = v.old_status THEN updated_at ELSE ${n} END \
              FROM (SELECT column1 AS r, column2 AS d, column3 AS old_status, column4 AS since, \

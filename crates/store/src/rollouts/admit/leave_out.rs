@@ -169,7 +169,7 @@ pub(super) async fn leave_out(
         .value(because.reason.as_str())
         .text(", updated_at = ")
         .value(now)
-        .text(", retry_at = NULL WHERE rollout_id = ")
+        .text(", retry_at = NULL, rollback_why = NULL WHERE rollout_id = ")
         .value(rollout.id.0)
         .text(" AND status = 'pending' AND slice = ")
         .value(because.slice)
