@@ -138,6 +138,8 @@ struct Work<'a> {
     checks: Vec<GateCheck>,
     /// Devices admitted by this plan.
     admitted: i64,
+    /// Devices of earlier batches on their way that were admitted along with the present one.
+    tried_again: i64,
     /// Whether a person resumed it in this plan.
     forgiven: bool,
     /// Whether it is unknown who is pending: devices were put back in line.
@@ -158,6 +160,7 @@ impl<'a> Work<'a> {
             approvals: facts.approvals.clone(),
             checks: facts.checks.clone(),
             admitted: 0,
+            tried_again: facts.tried_again,
             forgiven: false,
             recount: false,
             rollback_ordered: false,
@@ -207,6 +210,13 @@ impl<'a> Work<'a> {
         let batch = self.rollout.current_batch;
         let found = self.batches.iter().find(|p| p.batch == batch);
         found.cloned().unwrap_or_default()
+    }
+
+    /// Devices on their way that the end of the present batch waits for: its own, and those of earlier
+    /// ones that were admitted along with it. Others of earlier batches have been silent since they were
+    /// admitted, or their batch would not have ended: when such a one is back, nobody waits for it.
+    fn on_the_way(&self) -> i64 {
+        self.present().in_flight().saturating_add(self.tried_again)
     }
 
     /// Devices of a batch and of those before it that are not admitted.

@@ -17,6 +17,9 @@ pub struct RolloutFacts {
     pub commands: Vec<Command>,
     /// Whether its digest is in quarantine for all devices.
     pub quarantined: bool,
+    /// Devices of earlier batches that were admitted along with the present one, to be tried again, and
+    /// are on their way.
+    pub tried_again: i64,
     /// Until when the devices on their way are judged at the latest.
     pub devices_until: Option<DateTime<Utc>>,
     /// Freezes that were not lifted and have not ended.

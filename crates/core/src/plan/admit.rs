@@ -130,6 +130,9 @@ impl Work<'_> {
             progress.pending -= moved;
             progress.scheduled += moved;
             left -= moved;
+            if progress.batch < batch {
+                self.tried_again += moved;
+            }
         }
         self.admitted += devices;
     }

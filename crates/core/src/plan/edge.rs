@@ -29,7 +29,8 @@ pub enum Edge {
         batch: i64,
     },
     /// Devices get their targets, by the order of the rollout: pending ones of this batch and of those
-    /// before it (they are tried again) whose retry is due.
+    /// before it (they are tried again) whose retry is due. Where the batch had ended, because they
+    /// joined or came to be tried again after that, it is open again.
     Admitted {
         /// The batch, from 1.
         batch: i64,
@@ -149,7 +150,8 @@ pub(super) fn apply(rollout: &mut Rollout, edge: &Edge, now: DateTime<Utc>) {
             rollout.next_batch_at = None;
             rollout.started_at = rollout.started_at.or(Some(now));
         }
-        Edge::Approved { .. } | Edge::Admitted { .. } | Edge::RollbackOrdered { .. } => {}
+        Edge::Approved { .. } | Edge::RollbackOrdered { .. } => {}
+        Edge::Admitted { .. } => rollout.next_batch_at = None,
         Edge::BatchCompleted { next_batch_at, .. } => rollout.next_batch_at = Some(*next_batch_at),
         Edge::DelayCut { .. } => rollout.next_batch_at = Some(now),
         Edge::Retried { .. } => rollout.next_batch_at = None,

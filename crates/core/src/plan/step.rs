@@ -4,7 +4,7 @@ use super::{Edge, Step, Wait, Work};
 use crate::budget;
 use chrono::TimeDelta;
 use windlass_types::policy::Strategy;
-use windlass_types::rollout::{BatchProgress, CommandKind, RolloutStatus, StatusReason};
+use windlass_types::rollout::{CommandKind, RolloutStatus, StatusReason};
 
 impl Work<'_> {
     pub(super) fn step(&self) -> Step {
@@ -87,10 +87,10 @@ impl Work<'_> {
                 at: self.now,
             });
         }
-        let progress = self.present();
+        let on_the_way = self.on_the_way();
         let pending = self.pending_up_to(batch);
         let ended = self.rollout.next_batch_at.is_some();
-        if let Some(detail) = self.over_budget(ended || pending + progress.in_flight() == 0) {
+        if let Some(detail) = self.over_budget(ended || pending + on_the_way == 0) {
             return Step::Wait(Wait::Budget { detail });
         }
         if pending > 0 {
@@ -103,7 +103,7 @@ impl Work<'_> {
             };
         }
         match self.rollout.next_batch_at {
-            None if progress.in_flight() > 0 => Step::Wait(self.devices(&progress)),
+            None if on_the_way > 0 => Step::Wait(self.devices()),
             None => Step::Take(self.complete()),
             Some(at) => self.between(at),
         }
@@ -145,14 +145,15 @@ impl Work<'_> {
     }
 
     /// What a batch with devices on their way waits for.
-    fn devices(&self, progress: &BatchProgress) -> Wait {
+    fn devices(&self) -> Wait {
         let batches = self.rollout.batch_count;
+        let progress = self.present();
         if progress.batch < batches
             && let Some(frozen) = self.frozen()
         {
             return frozen;
         }
-        let (open, total) = (progress.in_flight(), progress.total);
+        let (open, total) = (self.on_the_way(), progress.total + self.tried_again);
         // Who was admitted just now has a deadline that the store knows.
         let until = self.facts.devices_until.filter(|_| self.admitted == 0);
         let canary = self.rollout.strategy == Strategy::Canary && progress.batch == 1;
@@ -183,7 +184,7 @@ impl Work<'_> {
     pub(super) fn unnoted_end(&self) -> Option<Vec<Edge>> {
         let running = self.rollout.status == RolloutStatus::InProgress && !self.recount;
         let batch = self.rollout.current_batch;
-        let open = self.pending_up_to(batch) + self.present().in_flight();
+        let open = self.pending_up_to(batch) + self.on_the_way();
         let there = running && self.rollout.next_batch_at.is_none() && open == 0;
         (there && self.over_budget(true).is_none()).then(|| self.complete())
     }

@@ -1,5 +1,6 @@
 //! Tables of every transition, and the laws of planning.
 
+mod ends;
 mod gates;
 mod laws;
 mod states;
@@ -102,6 +103,8 @@ struct Case {
     admissible: Option<i64>,
     retry_at: Option<DateTime<Utc>>,
     lately: Vec<Slice>,
+    /// Of the devices of earlier batches on their way, those admitted with the present one.
+    tried_again: i64,
     now: DateTime<Utc>,
 }
 
@@ -121,6 +124,7 @@ impl Case {
             admissible: None,
             retry_at: None,
             lately: Vec::new(),
+            tried_again: 0,
             now: at(0),
         }
     }
@@ -193,6 +197,7 @@ impl Case {
             failures,
             commands: self.commands.clone(),
             quarantined: self.quarantined,
+            tried_again: self.tried_again,
             devices_until: Some(at(300)),
             freezes: self.freezes.clone(),
             approvals: self.approvals.clone(),

@@ -82,9 +82,9 @@ pub enum Wait {
         batch: i64,
         /// How many there are.
         batches: i64,
-        /// Devices that are not done.
+        /// Devices that are not done: also those of earlier batches that are tried again with it.
         open: i64,
-        /// Devices in it.
+        /// Devices in it, and those that are tried again with it.
         total: i64,
         /// When the last of them is judged at the latest, as far as is known.
         until: Option<DateTime<Utc>>,

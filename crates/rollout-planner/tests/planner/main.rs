@@ -5,6 +5,7 @@ mod back_again;
 mod batches;
 mod commands;
 mod decisions;
+mod ends;
 mod faults;
 mod layout;
 mod left_alone;

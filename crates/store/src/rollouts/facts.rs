@@ -112,12 +112,19 @@ pub async fn facts(session: &mut Session, id: RolloutId) -> Result<Option<Rollou
         Some(digest) => quarantine::contains(session, &digest).await?,
         None => false,
     };
-    let (devices_until,): (Option<DateTime<Utc>>,) = session
+    // What was admitted with which batch its slice tells. Whoever came back from silence in an earlier
+    // batch is of a slice of that batch.
+    let (devices_until, tried_again): (Option<DateTime<Utc>>, i64) = session
         .sql(
-            "SELECT MAX(deadline_at) FROM device_rollout_status WHERE rollout_id = $1 \
-             AND batch <= $2 AND status IN ('scheduled', 'updating', 'verifying')",
+            "SELECT MAX(d.deadline_at), COUNT(a.slice) FROM device_rollout_status d \
+             LEFT JOIN rollout_admissions a ON a.rollout_id = d.rollout_id AND a.slice = d.slice \
+             AND a.batch = $3 AND d.batch < $4 \
+             WHERE d.rollout_id = $1 AND d.batch <= $2 \
+             AND d.status IN ('scheduled', 'updating', 'verifying')",
         )
         .bind(id.0)
+        .bind(rollout.current_batch)
+        .bind(rollout.current_batch)
         .bind(rollout.current_batch)
         .one()
         .await?;
@@ -132,6 +139,7 @@ pub async fn facts(session: &mut Session, id: RolloutId) -> Result<Option<Rollou
         failures: failure_count(session, &rollout).await?,
         commands: commands::pending(session, id).await?,
         quarantined,
+        tried_again,
         devices_until,
         rollout,
     }))

@@ -47,7 +47,14 @@ fn carry_out(case: &Case, plan: &Plan) -> Case {
                 progress.pending -= moved;
                 progress.scheduled += moved;
                 left -= moved;
+                if progress.batch < *batch {
+                    next.tried_again += moved;
+                }
             }
+        }
+        // Of whom it was admitted with an earlier one, that one waited.
+        if matches!(edge, Edge::BatchStarted { .. }) {
+            next.tried_again = 0;
         }
     }
     next
@@ -145,7 +152,7 @@ fn sorted(mut plan: Plan) -> Plan {
 }
 
 prop_compose! {
-    fn any_case()(
+    pub(super) fn any_case()(
         status in prop::sample::select(RolloutStatus::ALL),
         current in 0_i64..=3,
         delay in prop_oneof![Just(0_u32), Just(60)],
@@ -154,6 +161,7 @@ prop_compose! {
         kinds in prop::collection::vec(prop::sample::select(CommandKind::ALL), 0..4),
         latest in prop::collection::vec(any::<bool>(), 0..4),
         progress in (any_progress(1), any_progress(2), any_progress(3)),
+        tried_again in 0_i64..3,
     ) -> Case {
         let begun = matches!(status, RolloutStatus::InProgress | RolloutStatus::RollingBack);
         let waits = matches!(status, RolloutStatus::Pending | RolloutStatus::AwaitingApproval | RolloutStatus::Scheduled);
@@ -169,6 +177,8 @@ prop_compose! {
                 *slot = progress;
             }
         }
+        let earlier = case.batches.iter().filter(|p| p.batch < current);
+        case.tried_again = tried_again.min(earlier.map(BatchProgress::in_flight).sum());
         case
     }
 }
@@ -243,6 +253,7 @@ proptest! {
             progress.skipped += std::mem::take(&mut progress.pending) + std::mem::take(&mut progress.scheduled)
                 + std::mem::take(&mut progress.updating) + std::mem::take(&mut progress.verifying);
         }
+        case.tried_again = 0;
         case.rollout.next_batch_at = if ended { case.rollout.next_batch_at } else { None };
         let plan = case.plan();
         let goes_on = !plan.edges.is_empty();
@@ -393,6 +404,7 @@ proptest! {
                 progress.attempted += open;
                 if fails { progress.attempted_failed += open; progress.failed += open } else { progress.completed += open }
             }
+            case.tried_again = 0;
             case.now += TimeDelta::seconds(120);
         }
         let plan = case.plan();

@@ -90,6 +90,7 @@ pub(super) fn story(status: RolloutStatus, batch: i64) -> RolloutStory {
         failures: FailureCount::default(),
         commands: Vec::new(),
         quarantined: false,
+        tried_again: 0,
         devices_until: (batch > 0).then(|| noon(5)),
         freezes: Vec::new(),
         approvals: Vec::new(),
