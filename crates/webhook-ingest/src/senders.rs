@@ -10,6 +10,7 @@ mod artifactory;
 mod distribution;
 mod docker_hub;
 mod ecr;
+pub(crate) mod envelope;
 mod fields;
 mod generic;
 mod ghcr;
@@ -114,6 +115,39 @@ pub fn named(name: &str) -> Option<&'static Sender> {
 #[must_use]
 pub fn recognise(incoming: &Incoming<'_>) -> Option<&'static Sender> {
     SENDERS.iter().find(|sender| (sender.recognises)(incoming))
+}
+
+/// Reads a delivery as it was received: takes it out of what carries it, finds the sender where none is
+/// given, and reads it.
+///
+/// # Errors
+/// [`Malformed`] where no sender writes so; with the sender where there is one.
+pub fn read(
+    headers: &BTreeMap<String, String>,
+    body: &Value,
+    registry: Option<&str>,
+    sender: Option<&'static Sender>,
+) -> Result<(&'static Sender, Reading), (Option<&'static Sender>, Malformed)> {
+    let opened = envelope::open(headers, body);
+    let incoming = Incoming {
+        headers,
+        body: &opened,
+        registry,
+    };
+    let sender = sender.or_else(|| recognise(&incoming)).ok_or_else(|| {
+        let names = names();
+        let text = format!(
+            "this looks like a delivery of none of {names}; set the endpoint's sender if it is one"
+        );
+        (None, Malformed(text))
+    })?;
+    let mut reading = sender
+        .read(&incoming)
+        .map_err(|error| (Some(sender), error))?;
+    if reading.delivery_id.is_none() {
+        reading.delivery_id = envelope::delivery_id(headers, body).map(str::to_owned);
+    }
+    Ok((sender, reading))
 }
 
 /// The names of all senders, for people.

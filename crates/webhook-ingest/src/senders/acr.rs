@@ -19,10 +19,12 @@ pub(super) const SENDER: Sender = Sender {
 
 const GRID: &str = "Microsoft.ContainerRegistry.";
 const VALIDATION: &str = "Microsoft.EventGrid.SubscriptionValidationEvent";
+/// Event Grid's own news about a subscription, the question above among them.
+const SUBSCRIPTION: &str = "Microsoft.EventGrid.Subscription";
 
 fn recognises(incoming: &Incoming<'_>) -> bool {
     let of_grid = |event: &Value| {
-        kind_of(event).is_some_and(|kind| kind.starts_with(GRID) || kind == VALIDATION)
+        kind_of(event).is_some_and(|kind| kind.starts_with(GRID) || kind.starts_with(SUBSCRIPTION))
     };
     match incoming.body {
         Value::Array(events) => events.first().is_some_and(of_grid),

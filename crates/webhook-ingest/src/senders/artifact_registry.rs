@@ -1,5 +1,5 @@
 //! Google's Artifact Registry (and Container Registry before it), by a Pub/Sub push subscription: the
-//! event is in the message, in base64.
+//! event is in the message, in base64, or is the body itself where the subscription unwraps it.
 //!
 //! Sources: <https://cloud.google.com/artifact-registry/docs/configure-notifications>,
 //! <https://cloud.google.com/pubsub/docs/push>.
@@ -9,6 +9,7 @@ use super::times::time;
 use super::{Content, Incoming, Malformed, Reading, Sender};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use windlass_types::delivery::ReasonCode;
 
@@ -19,11 +20,28 @@ pub(super) const SENDER: Sender = Sender {
 };
 
 fn recognises(incoming: &Incoming<'_>) -> bool {
-    at(incoming.body, &["message"]).is_some_and(Value::is_object)
-        && at(incoming.body, &["subscription"]).is_some()
+    let wrapped = at(incoming.body, &["message"]).is_some_and(Value::is_object)
+        && at(incoming.body, &["subscription"]).is_some();
+    wrapped || is_unwrapped(incoming.body)
+}
+
+/// Whether a body is the event alone.
+fn is_unwrapped(body: &Value) -> bool {
+    let reference = |field| text(body, &[field]).and_then(parts).is_some();
+    matches!(text(body, &["action"]), Some("INSERT" | "DELETE"))
+        && (reference("tag") || reference("digest"))
 }
 
 fn read(incoming: &Incoming<'_>) -> Result<Reading, Malformed> {
+    if is_unwrapped(incoming.body) {
+        let published = incoming
+            .header("x-goog-pubsub-publish-time")
+            .and_then(|text| time(&Value::from(text)));
+        return Ok(Reading {
+            delivery_id: None,
+            content: event(incoming, incoming.body, published)?,
+        });
+    }
     let message = at(incoming.body, &["message"])
         .filter(|message| message.is_object())
         .ok_or_else(|| {
@@ -34,11 +52,11 @@ fn read(incoming: &Incoming<'_>) -> Result<Reading, Malformed> {
         .find_map(|field| text(message, &[field]));
     Ok(Reading {
         delivery_id: id.map(str::to_owned),
-        content: event(incoming, message)?,
+        content: wrapped(incoming, message)?,
     })
 }
 
-fn event(incoming: &Incoming<'_>, message: &Value) -> Result<Content, Malformed> {
+fn wrapped(incoming: &Incoming<'_>, message: &Value) -> Result<Content, Malformed> {
     let Some(data) = text(message, &["data"]) else {
         return Ok(Content::Ignored(ReasonCode::Empty));
     };
@@ -46,16 +64,27 @@ fn event(incoming: &Incoming<'_>, message: &Value) -> Result<Content, Malformed>
         .decode(data)
         .ok()
         .ok_or_else(|| Malformed("message.data is no base64".to_owned()))?;
-    let event: Value = serde_json::from_slice(&bytes)
+    let told: Value = serde_json::from_slice(&bytes)
         .ok()
         .ok_or_else(|| Malformed("message.data is no JSON in base64".to_owned()))?;
-    match text(&event, &["action"]) {
+    let published = ["publishTime", "publish_time"]
+        .iter()
+        .find_map(|field| at(message, &[field]).and_then(time));
+    event(incoming, &told, published)
+}
+
+fn event(
+    incoming: &Incoming<'_>,
+    event: &Value,
+    published: Option<DateTime<Utc>>,
+) -> Result<Content, Malformed> {
+    match text(event, &["action"]) {
         Some("INSERT") => {}
         Some("DELETE") => return Ok(Content::Ignored(ReasonCode::Delete)),
         _ => return Ok(Content::Ignored(ReasonCode::EventType)),
     }
-    let by_tag = text(&event, &["tag"]).and_then(parts);
-    let by_digest = text(&event, &["digest"]).and_then(parts);
+    let by_tag = text(event, &["tag"]).and_then(parts);
+    let by_digest = text(event, &["digest"]).and_then(parts);
     let Some(named) = by_tag.or(by_digest) else {
         return Err(Malformed(
             "neither tag nor digest of the event is a reference".to_owned(),
@@ -73,9 +102,7 @@ fn event(incoming: &Incoming<'_>, message: &Value) -> Result<Content, Malformed>
             tag: by_tag.and_then(|parts| parts.tag),
             digest,
             actor: None,
-            pushed_at: ["publishTime", "publish_time"]
-                .iter()
-                .find_map(|field| at(message, &[field]).and_then(time)),
+            pushed_at: published,
         },
     )?))
 }

@@ -3,7 +3,7 @@
 //! Source: <https://distribution.github.io/distribution/about/notifications/>. The registry repeats an
 //! envelope until it gets a 2xx, so an odd event is left out rather than refused.
 
-use super::fields::{artifact, at, attachment, digest, host_of, text};
+use super::fields::{artifact, at, attachment, digest, host_of, named, text};
 use super::times::time;
 use super::{Content, Incoming, Malformed, Reading, Sender};
 use serde_json::Value;
@@ -86,7 +86,7 @@ fn read_event(
         return Ok(Err(ReasonCode::Blob));
     }
     let artifact_type = text(event, &["target", "artifactType"]).and_then(artifact);
-    let Some(tag) = text(event, &["target", "tag"]) else {
+    let Some(tag) = text(event, &["target", "tag"]).and_then(|tag| named(tag).0) else {
         return Ok(Err(artifact_type.unwrap_or(ReasonCode::Untagged)));
     };
     if let Some(reason) = artifact_type.or_else(|| attachment(tag)) {
@@ -104,7 +104,7 @@ fn read_event(
             "events[{number}].request.host is missing; set the endpoint's registry in the configuration"
         )));
     };
-    Ok(match Repository::new(host, path) {
+    Ok(match Repository::new(host, &path.to_ascii_lowercase()) {
         Ok(repository) => Ok(ParsedPush {
             repository,
             tag: tag.to_owned(),

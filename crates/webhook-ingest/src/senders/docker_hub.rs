@@ -2,11 +2,10 @@
 //!
 //! Source: <https://docs.docker.com/docker-hub/repos/manage/webhooks/>.
 
-use super::fields::{artifact, at, attachment, digest, text};
+use super::fields::{Told, artifact, at, content, digest, push, text};
 use super::times::time;
 use super::{Content, Incoming, Malformed, Reading, Sender};
-use windlass_types::delivery::{ParsedPush, ReasonCode};
-use windlass_types::image::{DEFAULT_REGISTRY, Repository, is_tag};
+use windlass_types::image::DEFAULT_REGISTRY;
 
 pub(super) const SENDER: Sender = Sender {
     name: "docker_hub",
@@ -33,36 +32,23 @@ fn read(incoming: &Incoming<'_>) -> Result<Reading, Malformed> {
         return Err(missing("push_data"));
     }
     let name = repository_name(incoming).ok_or_else(|| missing("repository.repo_name"))?;
-    let registry = incoming.registry.unwrap_or(DEFAULT_REGISTRY);
-    let repository = Repository::new(registry, &name.to_ascii_lowercase())
-        .map_err(|error| Malformed(format!("repository.repo_name: {error}")))?;
-    let ignored = |reason| {
-        Ok(Reading {
-            delivery_id: None,
-            content: Content::Ignored(reason),
-        })
+    let read = |content| Reading {
+        delivery_id: None,
+        content,
     };
-    let Some(tag) = text(body, &["push_data", "tag"]) else {
-        return ignored(ReasonCode::Untagged);
-    };
-    if !is_tag(tag) {
-        return Err(Malformed(format!("push_data.tag: {tag:?} is no tag")));
+    if let Some(reason) = text(body, &["push_data", "media_type"]).and_then(artifact) {
+        return Ok(read(Content::Ignored(reason)));
     }
-    let kind = text(body, &["push_data", "media_type"]).and_then(artifact);
-    if let Some(reason) = kind.or_else(|| attachment(tag)) {
-        return ignored(reason);
-    }
-    let push = ParsedPush {
-        repository,
-        tag: tag.to_owned(),
+    let told = Told {
+        host: Some(DEFAULT_REGISTRY),
+        path: &name,
+        field: "repository.repo_name",
+        tag: text(body, &["push_data", "tag"]),
         digest: digest(body, &["push_data", "digest"]),
-        actor: text(body, &["push_data", "pusher"]).map(str::to_owned),
+        actor: text(body, &["push_data", "pusher"]),
         pushed_at: at(body, &["push_data", "pushed_at"]).and_then(time),
     };
-    Ok(Reading {
-        delivery_id: None,
-        content: Content::Pushes(vec![push]),
-    })
+    Ok(read(content(push(incoming, told)?)))
 }
 
 /// The full name; older deliveries have it in two parts only.

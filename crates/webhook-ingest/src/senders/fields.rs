@@ -32,15 +32,54 @@ pub(super) fn attachment(tag: &str) -> Option<ReasonCode> {
         .then_some(ReasonCode::Signature)
 }
 
+/// What the media types of signatures, attestations and bills of materials have in them.
+const ATTACHED: [&str; 6] = [
+    "cosign",
+    "in-toto",
+    "sigstore",
+    "notary.signature",
+    "spdx",
+    "cyclonedx",
+];
+
 /// Why what has this configuration is no image.
 pub(super) fn artifact(media_type: &str) -> Option<ReasonCode> {
     if media_type.starts_with("application/vnd.cncf.helm.") {
         Some(ReasonCode::Chart)
-    } else if media_type.contains("cosign") || media_type.contains("in-toto") {
+    } else if ATTACHED.iter().any(|part| media_type.contains(part)) {
         Some(ReasonCode::Signature)
     } else {
         None
     }
+}
+
+/// What stands where a tag is to be: the tag, and the digest where a whole reference stands there. A
+/// digest alone means that the manifest has no tag.
+pub(super) fn named(text: &str) -> (Option<&str>, Option<&str>) {
+    if is_tag(text) {
+        return (Some(text), None);
+    }
+    let (name, digest) = match text.split_once('@') {
+        Some((name, digest)) => (name, Some(digest)),
+        None => (text, None),
+    };
+    let last = name.rsplit('/').next().unwrap_or(name);
+    match last.split_once(':') {
+        Some(_) if is_digest_like(name) => (None, Some(name)),
+        Some((_, tag)) if !tag.is_empty() => (Some(tag), digest),
+        // A reference without a tag; a text that is none stays, to be refused by its name.
+        _ if digest.is_some_and(is_digest_like) => (None, digest),
+        _ => (Some(text), None),
+    }
+}
+
+/// Whether a text is a digest in some algorithm: what registries put where there is no tag.
+fn is_digest_like(text: &str) -> bool {
+    // Also one that is cut short or misspelt: it is no tag either.
+    ["sha256:", "sha384:", "sha512:"].iter().any(|algorithm| {
+        text.get(..algorithm.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(algorithm))
+    })
 }
 
 /// A push as a sender tells it.
@@ -68,7 +107,13 @@ pub(super) fn push(
     incoming: &Incoming<'_>,
     told: Told<'_>,
 ) -> Result<Result<ParsedPush, ReasonCode>, Malformed> {
-    let Some(tag) = told.tag.filter(|tag| !tag.starts_with("sha256:")) else {
+    // A path may be a whole reference too: its tag counts where no other is told.
+    let (path, of_path) = split_path(told.path.trim().trim_matches('/'), told.host);
+    let (tag, digest) = match told.tag.or(of_path) {
+        Some(text) => named(text),
+        None => (None, None),
+    };
+    let Some(tag) = tag else {
         return Ok(Err(ReasonCode::Untagged));
     };
     if let Some(reason) = attachment(tag) {
@@ -83,15 +128,37 @@ pub(super) fn push(
                 .to_owned(),
         )
     })?;
-    let repository = Repository::new(host, &told.path.to_ascii_lowercase())
+    let repository = Repository::new(host, &path.to_ascii_lowercase())
         .map_err(|error| Malformed(format!("{}: {error}", told.field)))?;
     Ok(Ok(ParsedPush {
         repository,
         tag: tag.to_owned(),
-        digest: told.digest,
+        digest: told
+            .digest
+            .or_else(|| digest?.to_ascii_lowercase().parse().ok()),
         actor: told.actor.map(str::to_owned),
         pushed_at: told.pushed_at,
     }))
+}
+
+/// A path without the host before it and without what follows its last part, and that.
+fn split_path<'a>(path: &'a str, host: Option<&str>) -> (&'a str, Option<&'a str>) {
+    let path = host
+        .and_then(|host| {
+            let (first, rest) = path.split_at_checked(host.len())?;
+            (!host.is_empty() && first.eq_ignore_ascii_case(host)).then_some(rest)
+        })
+        .and_then(|rest| rest.strip_prefix('/'))
+        .unwrap_or(path);
+    let last = path.rfind('/').map_or(0, |slash| slash + 1);
+    let end = path
+        .char_indices()
+        .find(|(at, letter)| *at >= last && matches!(letter, ':' | '@'));
+    match end.and_then(|(at, letter)| Some((path.get(..at)?, path.get(at + letter.len_utf8()..)?)))
+    {
+        Some((bare, rest)) => (bare, Some(rest).filter(|rest| !rest.is_empty())),
+        None => (path, None),
+    }
 }
 
 /// The content of one push.
@@ -143,4 +210,53 @@ pub(super) fn parts(reference: &str) -> Option<Parts<'_>> {
         tag: tag.filter(|tag| !tag.is_empty()),
         digest,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHA: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn what_stands_in_the_place_of_a_tag_is_taken_apart() {
+        let whole = format!("r.io/team/app:v1@{SHA}");
+        let untagged = format!("r.io/team/app@{SHA}");
+        let upper = SHA.to_uppercase().replace("SHA256", "sha512");
+        let cases = [
+            ("v1", (Some("v1"), None)),
+            ("V1.0_rc-2", (Some("V1.0_rc-2"), None)),
+            (SHA, (None, Some(SHA))),
+            (&upper, (None, Some(upper.as_str()))),
+            (&whole, (Some("v1"), Some(SHA))),
+            (&untagged, (None, Some(SHA))),
+            ("r.io:5000/team/app:v1", (Some("v1"), None)),
+            ("app:v1", (Some("v1"), None)),
+            // No tag and no reference: the caller refuses it by its name.
+            ("no tag", (Some("no tag"), None)),
+            ("r.io:5000/team/app", (Some("r.io:5000/team/app"), None)),
+            ("a:", (Some("a:"), None)),
+            ("sha256:abc", (None, Some("sha256:abc"))),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(named(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_loses_its_host_and_its_tag() {
+        let cases = [
+            ("team/app", None, ("team/app", None)),
+            ("r.io/team/app", Some("r.io"), ("team/app", None)),
+            ("R.io/team/app:v1", Some("r.io"), ("team/app", Some("v1"))),
+            ("r.iox/app", Some("r.io"), ("r.iox/app", None)),
+            ("r.io:5000/app", Some("r.io:5000"), ("app", None)),
+            ("team/app@sha256:1", None, ("team/app", Some("sha256:1"))),
+            ("team/app:", None, ("team/app", None)),
+            ("", Some(""), ("", None)),
+        ];
+        for (path, host, expected) in cases {
+            assert_eq!(split_path(path, host), expected, "{path}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //!
 //! Source: <https://docs.github.com/en/webhooks/webhook-events-and-payloads#package>.
 
-use super::fields::{artifact, at, attachment, digest, text};
+use super::fields::{artifact, at, attachment, digest, named, text};
 use super::times::time;
 use super::{Content, Incoming, Malformed, Reading, Sender};
 use chrono::{DateTime, Utc};
@@ -76,7 +76,7 @@ fn content(incoming: &Incoming<'_>) -> Result<Content, Malformed> {
     let url = text(version, &["package_url"]);
     let tag = text(version, &["container_metadata", "tag", "name"])
         .or_else(|| url.and_then(tag_of))
-        .filter(|tag| !tag.starts_with("sha256:"));
+        .and_then(|tag| named(tag).0);
     let Some(tag) = tag else {
         return ignored(kind.unwrap_or(ReasonCode::Untagged));
     };

@@ -57,13 +57,14 @@ fn each_delivery_is_read_as_its_table_says() {
     for sender in SENDERS {
         for case in table(sender) {
             let what = format!("{}: {}", sender.name, case.name);
-            let incoming = Incoming {
-                headers: &case.headers,
-                body: &case.body,
-                registry: case.registry.as_deref(),
-            };
+            let read = read(
+                &case.headers,
+                &case.body,
+                case.registry.as_deref(),
+                Some(sender),
+            );
             match (
-                sender.read(&incoming),
+                read.map(|(_, reading)| reading).map_err(|(_, error)| error),
                 case.images,
                 case.ignored,
                 case.malformed,
@@ -95,9 +96,10 @@ fn each_delivery_is_read_as_its_table_says() {
 fn each_delivery_is_recognised_as_its_senders_and_nobody_elses() {
     for sender in SENDERS {
         for case in table(sender) {
+            let opened = envelope::open(&case.headers, &case.body);
             let incoming = Incoming {
                 headers: &case.headers,
-                body: &case.body,
+                body: &opened,
                 registry: None,
             };
             let by: Vec<_> = SENDERS
@@ -271,6 +273,8 @@ proptest! {
         prop_assert!(event_header_decides(&incoming, known));
         for sender in SENDERS {
             check(sender.read(&incoming))?;
+            let read = read(&headers, &body, None, Some(sender));
+            check(read.map(|(_, reading)| reading).map_err(|(_, error)| error))?;
         }
     }
 
@@ -278,5 +282,7 @@ proptest! {
     fn no_change_to_a_delivery_makes_a_parser_panic((number, body, headers) in changed()) {
         let incoming = Incoming { headers: &headers, body: &body, registry: None };
         check(SENDERS[number].read(&incoming))?;
+        let read = read(&headers, &body, None, None);
+        check(read.map(|(_, reading)| reading).map_err(|(_, error)| error))?;
     }
 }
