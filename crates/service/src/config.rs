@@ -12,7 +12,7 @@ mod tests;
 
 pub use services::{
     EndpointSection, HealthSection, PlannerSection, RegistrySection, RollbackSection,
-    StateApiSection, WebhooksSection,
+    StateApiSection, TokenSection, WebhooksSection,
 };
 pub use shared::{BusSection, HttpSection, LogFormat, LogSection, StoreSection};
 
@@ -92,9 +92,10 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         let contradiction = |text: String| Err(ConfigError::Contradiction(text));
         for (name, endpoint) in &self.webhooks.endpoints {
-            if endpoint.secret.is_none() && !endpoint.insecure {
+            if !endpoint.is_authenticated() && !endpoint.insecure {
                 return contradiction(format!(
-                    "webhooks.endpoints.{name} has no secret; give one, or write insecure = true"
+                    "webhooks.endpoints.{name} has no secret, topics or token; give one, or write \
+                     insecure = true"
                 ));
             }
             if endpoint.secret.is_none() && endpoint.previous_secret.is_some() {
@@ -102,9 +103,10 @@ impl Config {
                     "webhooks.endpoints.{name} has a previous_secret, but no secret"
                 ));
             }
-            if endpoint.secret.is_some() && endpoint.insecure {
+            if endpoint.is_authenticated() && endpoint.insecure {
                 return contradiction(format!(
-                    "webhooks.endpoints.{name} has a secret and insecure = true; remove one"
+                    "webhooks.endpoints.{name} has a secret, topics or a token and insecure = true; \
+                     remove one"
                 ));
             }
         }
@@ -123,6 +125,15 @@ impl Config {
             ("http.workers", self.http.workers as u64),
             ("state_api.report_group", self.state_api.report_group as u64),
             ("state_api.report_queue", self.state_api.report_queue as u64),
+            (
+                "webhooks.body_timeout_seconds",
+                self.webhooks.body_timeout_seconds,
+            ),
+            ("webhooks.store_timeout_ms", self.webhooks.store_timeout_ms),
+            (
+                "webhooks.requests_per_minute",
+                self.webhooks.requests_per_minute.into(),
+            ),
             ("planner.scan_ms", self.planner.scan_ms),
             ("health.scan_ms", self.health.scan_ms),
             ("rollback.scan_ms", self.rollback.scan_ms),

@@ -13,6 +13,7 @@ use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{Arguments, Encode, FromRow, Postgres, SqlSafeStr, SqlStr, Sqlite, Transaction, Type};
 use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
 use windlass_types::event::Event;
 
@@ -106,6 +107,22 @@ impl Session {
     #[must_use]
     pub fn new_id(&self) -> Uuid {
         self.ids.next(self.now)
+    }
+
+    /// Lets no later statement of this transaction take longer than this on PostgreSQL, waiting for locks
+    /// included. SQLite has nobody to wait for once a transaction has begun.
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    pub async fn limit_statements(&mut self, limit: Duration) -> Result<()> {
+        if let Inner::PostgresTx(_) = self.inner {
+            let limit = format!("{}ms", limit.as_millis().max(1));
+            self.sql("SELECT set_config('statement_timeout', $1, true)")
+                .bind(limit)
+                .execute()
+                .await?;
+        }
+        Ok(())
     }
 
     fn dies(&self, at: Point) -> bool {

@@ -90,7 +90,8 @@ impl From<sqlx::Error> for Error {
                     _ => None,
                 };
                 // 40001, 40P01: serialization failure, deadlock; 57P0x, 53300, 08xxx: shutting
-                // down, too many connections, connection lost; 5, 6: SQLite busy, locked.
+                // down, too many connections, connection lost; 57014, 55P03: a statement or a lock
+                // took longer than it may; 5, 6: SQLite busy, locked.
                 let code = db.code();
                 let code = code.as_deref().unwrap_or("");
                 match kind {
@@ -100,7 +101,7 @@ impl From<sqlx::Error> for Error {
                     }
                     None if code.starts_with("57P")
                         || code.starts_with("08")
-                        || code == "53300" =>
+                        || matches!(code, "53300" | "57014" | "55P03") =>
                     {
                         Self::Unavailable(error)
                     }

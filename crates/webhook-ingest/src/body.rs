@@ -9,12 +9,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use windlass_service::Problem;
 
-/// A sender has its body ready; one that needs longer holds a connection for nothing.
-const TIME: Duration = Duration::from_secs(30);
-
 /// Headers that are stored beside the body: what the delivery says of itself. Everything else stays
 /// out, above all signatures, tokens and cookies.
-const KEPT: [&str; 12] = [
+const KEPT: [&str; 24] = [
     "content-type",
     "user-agent",
     "x-github-event",
@@ -27,6 +24,18 @@ const KEPT: [&str; 12] = [
     "x-nexus-webhook-id",
     "x-nexus-webhook-delivery",
     "aeg-event-type",
+    "ce-id",
+    "ce-source",
+    "ce-specversion",
+    "ce-subject",
+    "ce-time",
+    "ce-type",
+    "x-amz-sns-message-id",
+    "x-amz-sns-message-type",
+    "x-amz-sns-rawdelivery",
+    "x-amz-sns-topic-arn",
+    "x-goog-pubsub-message-id",
+    "x-goog-pubsub-publish-time",
 ];
 /// Longer values are cut: a header is stored to be looked at.
 const MAX_HEADER_CHARS: usize = 500;
@@ -35,11 +44,13 @@ const MAX_HEADER_CHARS: usize = 500;
 ///
 /// # Errors
 /// [`Problem::TooLarge`] as soon as there are more than `limit`, also where the length is not told
-/// beforehand; [`Problem::Malformed`] where the body breaks off.
+/// beforehand; [`Problem::TooSlow`] where the whole did not come in `time`, since one who sends a byte a
+/// second holds a connection for nothing; [`Problem::Malformed`] where the body breaks off.
 pub(crate) async fn read(
     headers: &HeaderMap,
     payload: Payload,
     limit: usize,
+    time: Duration,
 ) -> Result<Vec<u8>, Problem> {
     let too_large = || Problem::TooLarge(format!("a delivery may have up to {limit} bytes"));
     let told = headers
@@ -62,13 +73,9 @@ pub(crate) async fn read(
         }
         Ok(bytes)
     };
-    match tokio::time::timeout(TIME, reading).await {
-        Ok(read) => read,
-        Err(_) => Err(Problem::Malformed(format!(
-            "the body did not come within {} s",
-            TIME.as_secs()
-        ))),
-    }
+    tokio::time::timeout(time, reading)
+        .await
+        .unwrap_or(Err(Problem::TooSlow(time.as_secs())))
 }
 
 /// Refuses what is not sent as JSON.
@@ -92,6 +99,10 @@ pub(crate) fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     let kind = text(CONTENT_TYPE).unwrap_or("application/json");
     let kind = kind.split(';').next().unwrap_or_default().trim();
     let kind = kind.to_ascii_lowercase();
+    // SNS says text/plain of its JSON.
+    if kind == "text/plain" && headers.contains_key("x-amz-sns-message-type") {
+        return Ok(());
+    }
     if kind == "application/json" || kind == "text/json" || kind.ends_with("+json") {
         Ok(())
     } else {
@@ -161,6 +172,11 @@ mod tests {
             let got = check_type(&headers(&[("content-type", kind)])).is_ok();
             assert_eq!(got, taken, "{kind}");
         }
+        let sns = [
+            ("content-type", "text/plain; charset=UTF-8"),
+            ("x-amz-sns-message-type", "Notification"),
+        ];
+        assert!(check_type(&headers(&sns)).is_ok());
         assert!(check_type(&headers(&[])).is_ok());
         assert!(check_type(&headers(&[("content-encoding", "gzip")])).is_err());
         assert!(check_type(&headers(&[("content-encoding", "identity")])).is_ok());

@@ -1,7 +1,10 @@
 //! The endpoints that the configuration names.
 
 use crate::auth::Secrets;
+use crate::limit::AddressLimit;
 use crate::senders::{self, Sender};
+use crate::sns::TopicArn;
+use crate::token::Wanted;
 use std::collections::BTreeMap;
 use windlass_service::config::WebhooksSection;
 
@@ -18,6 +21,21 @@ pub(crate) struct Endpoint {
     pub(crate) sender: Option<&'static Sender>,
     /// The registry's host as policies and devices name it.
     pub(crate) registry: Option<String>,
+    /// The topics of SNS whose messages it takes; where there are any, nothing else.
+    pub(crate) topics: Vec<TopicArn>,
+    /// What the token with a delivery must say.
+    pub(crate) token: Option<Wanted>,
+    /// Origins that may ask for leave to send CloudEvents.
+    pub(crate) origins: Vec<String>,
+    /// How often an address may deliver.
+    pub(crate) limit: AddressLimit,
+}
+
+impl Endpoint {
+    /// Whether deliveries must prove where they come from.
+    pub(crate) fn is_authenticated(&self) -> bool {
+        !self.secrets.live.is_empty() || !self.topics.is_empty() || self.token.is_some()
+    }
 }
 
 /// Reads and checks the endpoints.
@@ -38,12 +56,23 @@ pub(crate) fn read(section: &WebhooksSection) -> Result<BTreeMap<String, Endpoin
                     .to_owned(),
             );
         }
-        if name == "deliveries" {
-            return refused("this address shows the deliveries; take another name".to_owned());
+        if ["deliveries", "endpoints"].contains(&name.as_str()) {
+            return refused(
+                "this address shows deliveries and endpoints; take another name".to_owned(),
+            );
         }
         let mut live = settings.secret.iter().chain(&settings.previous_secret);
         if live.any(String::is_empty) {
             return refused("the secret is empty; give one, or write insecure = true".to_owned());
+        }
+        if settings
+            .secret
+            .iter()
+            .chain(&settings.previous_secret)
+            .any(|secret| secret == "test")
+        {
+            // Its address would be the one that tries deliveries out.
+            return refused("the secret is the word test; give a long random one".to_owned());
         }
         let sender = match &settings.sender {
             None => None,
@@ -62,6 +91,17 @@ pub(crate) fn read(section: &WebhooksSection) -> Result<BTreeMap<String, Endpoin
         {
             return refused(format!("{registry:?} is no host of a registry"));
         }
+        let mut topics = Vec::with_capacity(settings.topics.len());
+        for topic in &settings.topics {
+            match topic.parse() {
+                Ok(topic) => topics.push(topic),
+                Err(error) => return refused(format!("topics: {error}")),
+            }
+        }
+        let token = match settings.token.as_ref().map(Wanted::new).transpose() {
+            Ok(token) => token,
+            Err(error) => return refused(format!("token: {error}")),
+        };
         let endpoint = Endpoint {
             name: name.clone(),
             secrets: Secrets {
@@ -75,6 +115,14 @@ pub(crate) fn read(section: &WebhooksSection) -> Result<BTreeMap<String, Endpoin
             },
             sender,
             registry: settings.registry.clone(),
+            topics,
+            token,
+            origins: settings
+                .origins
+                .iter()
+                .map(|origin| origin.to_ascii_lowercase())
+                .collect(),
+            limit: AddressLimit::per_minute(section.requests_per_minute),
         };
         endpoints.insert(name.clone(), endpoint);
     }
@@ -84,7 +132,7 @@ pub(crate) fn read(section: &WebhooksSection) -> Result<BTreeMap<String, Endpoin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use windlass_service::config::EndpointSection;
+    use windlass_service::config::{EndpointSection, TokenSection};
 
     fn with(name: &str, settings: EndpointSection) -> Result<BTreeMap<String, Endpoint>, String> {
         read(&WebhooksSection {
@@ -127,6 +175,43 @@ mod tests {
                     ..plain()
                 },
                 "host",
+            ),
+            (
+                "ci",
+                EndpointSection {
+                    topics: vec!["arn:aws:sqs:eu-west-1:123456789012:pushes".to_owned()],
+                    ..plain()
+                },
+                "arn:aws:sns:",
+            ),
+            (
+                "ci",
+                EndpointSection {
+                    token: Some(TokenSection::default()),
+                    ..plain()
+                },
+                "audience",
+            ),
+            (
+                "ci",
+                EndpointSection {
+                    token: Some(TokenSection {
+                        audience: "a".to_owned(),
+                        email: "b".to_owned(),
+                        keys_url: "http://keys.example/".to_owned(),
+                        ..TokenSection::default()
+                    }),
+                    ..plain()
+                },
+                "keys_over_http",
+            ),
+            (
+                "ci",
+                EndpointSection {
+                    secret: Some("test".to_owned()),
+                    ..plain()
+                },
+                "random",
             ),
         ];
         for (name, settings, part) in wrong {

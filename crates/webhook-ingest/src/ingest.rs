@@ -3,6 +3,7 @@
 
 use crate::events;
 use crate::senders::{Content, Reading};
+use std::time::Duration;
 use uuid::Uuid;
 use windlass_core::push::{Meaning, believable, meaning};
 use windlass_service::{Deps, Problem};
@@ -25,14 +26,34 @@ pub(crate) struct Ingested {
 /// Stores a delivery, once: a repeated one is counted and answered as the first.
 ///
 /// # Errors
-/// [`Problem::Unavailable`] where the store does not answer; then nothing was stored.
+/// [`Problem::Unavailable`] where the store does not answer in `limit`. Then nothing was stored, or it
+/// was just being committed; either way the sender is to come again, and is answered then.
 pub(crate) async fn ingest(
     deps: &Deps,
     new: &NewDelivery,
     reading: &Reading,
+    limit: Duration,
+) -> Result<Ingested, Problem> {
+    match tokio::time::timeout(limit, tries(deps, new, reading, limit)).await {
+        Ok(ingested) => ingested,
+        Err(_) => {
+            tracing::warn!(
+                limit_ms = limit.as_millis(),
+                "the store did not take a delivery in time; it is to come again"
+            );
+            Err(Problem::Unavailable(None))
+        }
+    }
+}
+
+async fn tries(
+    deps: &Deps,
+    new: &NewDelivery,
+    reading: &Reading,
+    limit: Duration,
 ) -> Result<Ingested, Problem> {
     for _ in 0..TRIES {
-        match once(deps, new, reading).await {
+        match once(deps, new, reading, limit).await {
             Ok(Some(ingested)) => return Ok(ingested),
             Ok(None) | Err(Error::Conflict(_)) => tracing::debug!("lost a race; trying again"),
             Err(error) if error.is_unique() => {
@@ -53,8 +74,11 @@ async fn once(
     deps: &Deps,
     new: &NewDelivery,
     reading: &Reading,
+    limit: Duration,
 ) -> Result<Option<Ingested>, Error> {
     let mut tx = deps.store.begin().await?;
+    // The server gives up as well, so that no connection waits on for whoever has gone.
+    tx.limit_statements(limit).await?;
     let (id, first) = deliveries::receive(&mut tx, new).await?;
     if first {
         let Some(judged) = judge(&mut tx, new, reading).await? else {

@@ -5,21 +5,27 @@ use crate::auth;
 use crate::body;
 use crate::endpoints::{Endpoint, USUAL};
 use crate::ingest::ingest;
-use crate::senders::{self, Content, Incoming};
+use crate::limit::sender_of;
+use crate::senders::envelope::is_sns;
+use crate::senders::{self, Content, Reading};
+use crate::sns::{self, Kind, Message};
 use crate::state::State;
+use crate::token;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use uuid::Uuid;
 use windlass_service::Problem;
+use windlass_service::problem::chain;
 use windlass_store::deliveries::NewDelivery;
-use windlass_types::delivery::EndpointTest;
+use windlass_types::delivery::{EndpointTest, ReasonCode};
 use windlass_types::ids::{CorrelationId, DeliveryId};
 
 /// The endpoint of this name.
-fn endpoint<'a>(state: &'a State, name: &str) -> Result<&'a Endpoint, Problem> {
+pub(crate) fn endpoint<'a>(state: &'a State, name: &str) -> Result<&'a Endpoint, Problem> {
     state.endpoints.get(name).ok_or_else(|| {
         Problem::NotFound(if name == USUAL {
             format!(
@@ -60,7 +66,7 @@ pub(crate) async fn test(state: Data<State>, name: Path<String>) -> Result<HttpR
     Ok(HttpResponse::Ok().json(EndpointTest {
         endpoint: endpoint.name.clone(),
         status: "ready".to_owned(),
-        authenticated: !endpoint.secrets.live.is_empty(),
+        authenticated: endpoint.is_authenticated(),
         sender: endpoint.sender.map(|sender| sender.name.to_owned()),
         max_body_bytes: state.settings.max_body_bytes,
     }))
@@ -83,6 +89,8 @@ async fn receive(
             Problem::TooLarge(_) => "too_large",
             Problem::UnsupportedMedia(_) | Problem::Malformed(_) => "malformed",
             Problem::Unavailable(_) => "unavailable",
+            Problem::TooSlow(_) => "too_slow",
+            Problem::TooMany(_) => "too_many",
             _ => "failed",
         };
         state.metrics.delivery(sender, decision);
@@ -104,35 +112,41 @@ async fn take(
     payload: Payload,
     sender_name: &mut Option<&'static str>,
 ) -> Result<HttpResponse, Problem> {
+    endpoint.limit.charge(sender_of(request, &state.proxies))?;
     let headers = request.headers();
-    let bytes = body::read(headers, payload, state.settings.max_body_bytes).await?;
+    let settings = &state.settings;
+    let time = Duration::from_secs(settings.body_timeout_seconds);
+    let bytes = body::read(headers, payload, settings.max_body_bytes, time).await?;
     auth::check(&endpoint.secrets, headers, path_secret, &bytes)?;
+    if let Some(wanted) = &endpoint.token {
+        let now = state.deps.store.clock().now().timestamp();
+        token::check(wanted, &state.keys, headers, now).await?;
+    }
     body::check_type(headers)?;
     let parsed = body::parse(&bytes)?;
     let kept = body::kept(headers);
-    let incoming = Incoming {
-        headers: &kept,
-        body: &parsed,
-        registry: endpoint.registry.as_deref(),
+    let (sender, reading) = match of_topic(state, endpoint, &parsed).await? {
+        Some(reading) => ("sns", reading),
+        None => {
+            let read = senders::read(
+                &kept,
+                &parsed,
+                endpoint.registry.as_deref(),
+                endpoint.sender,
+            );
+            let (sender, reading) = read.map_err(|(sender, error)| {
+                *sender_name = sender.map(|sender| sender.name).or(*sender_name);
+                Problem::Malformed(error.to_string())
+            })?;
+            (sender.name, reading)
+        }
     };
-    let sender = endpoint
-        .sender
-        .or_else(|| senders::recognise(&incoming))
-        .ok_or_else(|| {
-            Problem::Malformed(format!(
-                "this looks like a delivery of none of {}; set the endpoint's sender if it is one",
-                senders::names()
-            ))
-        })?;
-    *sender_name = Some(sender.name);
-    let reading = sender
-        .read(&incoming)
-        .map_err(|error| Problem::Malformed(error.to_string()))?;
+    *sender_name = Some(sender);
     let new = NewDelivery {
         id: DeliveryId(Uuid::now_v7()),
         endpoint: endpoint.name.clone(),
-        sender: sender.name.to_owned(),
-        dedupe_key: dedupe_key(sender.name, reading.delivery_id.as_deref(), &bytes),
+        sender: sender.to_owned(),
+        dedupe_key: dedupe_key(sender, reading.delivery_id.as_deref(), &bytes),
         sender_delivery_id: reading.delivery_id.clone(),
         headers: kept,
         body: bytes,
@@ -140,7 +154,8 @@ async fn take(
     };
     // Listened for before anything is stored, so that no decision falls between.
     let bell = state.deps.bus.subscribe();
-    let ingested = ingest(&state.deps, &new, &reading).await?;
+    let limit = Duration::from_millis(settings.store_timeout_ms);
+    let ingested = ingest(&state.deps, &new, &reading, limit).await?;
     let outcome = &ingested.stored.detail.delivery.outcome;
     let decision = if ingested.repeated {
         "repeated"
@@ -150,10 +165,10 @@ async fn take(
     state.metrics.delivery(*sender_name, decision);
     tracing::info!(
         endpoint = endpoint.name,
-        sender = sender.name,
+        sender,
         delivery.id = %outcome.delivery_id,
         decision,
-        reason_code = outcome.reason_code.map(windlass_types::delivery::ReasonCode::as_str),
+        reason_code = outcome.reason_code.map(ReasonCode::as_str),
         images = outcome.images.len(),
         "a delivery was received"
     );
@@ -172,6 +187,79 @@ async fn take(
         }
     }
     Ok(response.json(stored.detail.delivery.outcome))
+}
+
+/// What a message of SNS is for, where it carries nothing: a subscription, which is confirmed, or its end.
+/// `None` where the delivery is to be read: because it is no message, or because it carries something.
+///
+/// # Errors
+/// [`Problem::Unauthorized`] for what no topic of the endpoint has signed.
+async fn of_topic(
+    state: &State,
+    endpoint: &Endpoint,
+    body: &Value,
+) -> Result<Option<Reading>, Problem> {
+    if !is_sns(body) {
+        return if endpoint.topics.is_empty() {
+            Ok(None)
+        } else {
+            Err(Problem::Unauthorized(
+                "this endpoint takes signed messages of its topics and nothing else; turn off raw \
+                 message delivery at the subscription"
+                    .to_owned(),
+            ))
+        };
+    }
+    let message = Message::read(body)?;
+    let Some(topic) = endpoint
+        .topics
+        .iter()
+        .find(|topic| topic.as_str() == message.topic)
+    else {
+        return if endpoint.topics.is_empty() && message.kind == Kind::Notification {
+            Ok(None)
+        } else {
+            Err(Problem::Unauthorized(format!(
+                "the message is of a topic that webhooks.endpoints.{}.topics does not name",
+                endpoint.name
+            )))
+        };
+    };
+    sns::check(topic, &state.certificates, &message).await?;
+    let content = match message.kind {
+        Kind::Notification => return Ok(None),
+        Kind::Subscription { url } => {
+            let url = sns::confirmation_url(topic, url)
+                .map_err(|why| Problem::Unauthorized(format!("SubscribeURL {why}")))?;
+            state.fetch.get(&url).await.map_err(|error| {
+                tracing::warn!(
+                    endpoint = endpoint.name,
+                    topic = topic.as_str(),
+                    error = %chain(&error),
+                    "a subscription cannot be confirmed; SNS asks again"
+                );
+                Problem::Unavailable(None)
+            })?;
+            tracing::info!(
+                endpoint = endpoint.name,
+                topic = topic.as_str(),
+                "a subscription was confirmed"
+            );
+            Content::Handshake(json!({"confirmed": topic.as_str()}))
+        }
+        Kind::Unsubscription => {
+            tracing::warn!(
+                endpoint = endpoint.name,
+                topic = topic.as_str(),
+                "a subscription was ended; its topic tells nothing here any more"
+            );
+            Content::Ignored(ReasonCode::Handshake)
+        }
+    };
+    Ok(Some(Reading {
+        delivery_id: message.id.map(str::to_owned),
+        content,
+    }))
 }
 
 /// What tells a repetition from another delivery: the sender's own id, else the bytes. Every sender

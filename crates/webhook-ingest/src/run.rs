@@ -1,7 +1,9 @@
 //! The service as a whole.
 
+use crate::fetch::{Fetch, Web};
 use crate::state::State;
-use crate::{listing, receive, resolver, retention};
+use crate::{listing, permission, receive, resolver, retention, upkeep};
+use actix_web::http::Method;
 use actix_web::web::{self, Data, ServiceConfig};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,11 +15,27 @@ use windlass_service::{Deps, Part, StartError, main_with};
 /// # Errors
 /// [`StartError`] where a setting cannot be used.
 pub async fn part(config: &Config, deps: &Deps) -> Result<Part, StartError> {
-    let state = Arc::new(State::new(config, deps).await?);
+    let web = Web::new().map_err(|error| {
+        StartError::Part(format!("nothing can be fetched over the network: {error}"))
+    })?;
+    part_fetching(config, deps, Arc::new(web)).await
+}
+
+/// The same with somebody else to fetch what verifies deliveries.
+///
+/// # Errors
+/// [`StartError`] where a setting cannot be used.
+pub async fn part_fetching(
+    config: &Config,
+    deps: &Deps,
+    fetch: Arc<dyn Fetch>,
+) -> Result<Part, StartError> {
+    let state = Arc::new(State::new(config, deps, fetch).await?);
     let data = Data::from(Arc::clone(&state));
     Ok(
         Part::new("webhook-ingest", move |config| routes(config, data.clone()))
             .with_loop(resolver::work(Arc::clone(&state)))
+            .with_loop(upkeep::work(Arc::clone(&state)))
             .with_loop(retention::work(state)),
     )
 }
@@ -33,10 +51,15 @@ fn routes(config: &mut ServiceConfig, state: Data<State>) {
         .service(
             web::resource("/api/v1/webhooks/{endpoint}/test").route(web::get().to(receive::test)),
         )
-        .service(web::resource("/api/v1/webhooks/{endpoint}").route(web::post().to(receive::plain)))
+        .service(
+            web::resource("/api/v1/webhooks/{endpoint}")
+                .route(web::post().to(receive::plain))
+                .route(web::method(Method::OPTIONS).to(permission::plain)),
+        )
         .service(
             web::resource("/api/v1/webhooks/{endpoint}/{secret}")
-                .route(web::post().to(receive::with_secret)),
+                .route(web::post().to(receive::with_secret))
+                .route(web::method(Method::OPTIONS).to(permission::with_secret)),
         );
 }
 

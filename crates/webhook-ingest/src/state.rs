@@ -1,9 +1,15 @@
 //! What the service works with.
 
 use crate::endpoints::{self, Endpoint};
+use crate::fetch::Fetch;
+use crate::limit::networks;
 use crate::metrics::Metrics;
+use crate::sns::Certificates;
+use crate::token::Keys;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use ipnet::IpNet;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use windlass_registry::{Credentials, Options, Registry};
 use windlass_service::config::{Config, RegistrySection, WebhooksSection};
@@ -19,6 +25,12 @@ pub(crate) struct State {
     pub(crate) resolving: RegistrySection,
     pub(crate) registry: Result<Registry, windlass_registry::Error>,
     pub(crate) metrics: Metrics,
+    /// Who fetches what verifies deliveries.
+    pub(crate) fetch: Arc<dyn Fetch>,
+    pub(crate) certificates: Certificates,
+    pub(crate) keys: Keys,
+    /// Proxies that tell for whom they ask.
+    pub(crate) proxies: Vec<IpNet>,
     pepper: Pepper,
     api_key: Option<KeyHash>,
 }
@@ -28,12 +40,14 @@ impl State {
     ///
     /// # Errors
     /// [`StartError`] where a setting cannot be used or the store does not answer.
-    pub(crate) async fn new(config: &Config, deps: &Deps) -> Result<Self, StartError> {
+    pub(crate) async fn new(
+        config: &Config,
+        deps: &Deps,
+        fetch: Arc<dyn Fetch>,
+    ) -> Result<Self, StartError> {
         let endpoints = endpoints::read(&config.webhooks).map_err(StartError::Part)?;
-        for endpoint in endpoints
-            .values()
-            .filter(|known| known.secrets.live.is_empty())
-        {
+        let proxies = networks(&config.webhooks.trusted_proxies).map_err(StartError::Part)?;
+        for endpoint in endpoints.values().filter(|known| !known.is_authenticated()) {
             tracing::warn!(
                 endpoint = endpoint.name,
                 "anybody who reaches this endpoint can make rollouts; it takes deliveries unsigned"
@@ -57,6 +71,10 @@ impl State {
             resolving: config.registry.clone(),
             registry,
             metrics,
+            certificates: Certificates::new(Arc::clone(&fetch)),
+            keys: Keys::new(Arc::clone(&fetch)),
+            fetch,
+            proxies,
             api_key: config
                 .state_api
                 .api_key
@@ -66,12 +84,12 @@ impl State {
         })
     }
 
-    /// Lets operators through.
+    /// Lets operators through, and says who they are in the audit trail.
     ///
     /// # Errors
     /// [`Problem::Unauthorized`] without a good key, [`Problem::Unavailable`] where the store cannot
     /// be asked for it.
-    pub(crate) async fn operator(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    pub(crate) async fn operator(&self, headers: &HeaderMap) -> Result<String, Problem> {
         let refused = || {
             Problem::Unauthorized(
                 "an operator's key is needed: Authorization: Bearer <key>".to_owned(),
@@ -90,11 +108,11 @@ impl State {
             .api_key
             .is_some_and(|configured| equal(&configured, &hash))
         {
-            return Ok(());
+            return Ok("operator:configured".to_owned());
         }
         let mut session = self.deps.store.read().await?;
         match api_keys::find(&mut session, &hash).await? {
-            Some(_) => Ok(()),
+            Some(name) => Ok(format!("operator:{name}")),
             None => Err(refused()),
         }
     }

@@ -57,6 +57,48 @@ pub struct EndpointSection {
     pub sender: Option<String>,
     /// The registry's host as policies and devices name it, where the sender names another or none.
     pub registry: Option<String>,
+    /// ARNs of the Amazon SNS topics whose signed messages are taken here, and no others.
+    pub topics: Vec<String>,
+    /// The token that Google Pub/Sub sends along, where it is to be checked.
+    pub token: Option<TokenSection>,
+    /// Origins that may ask for leave to send CloudEvents here (`WebHook-Request-Origin`); `*` for any.
+    pub origins: Vec<String>,
+}
+
+impl EndpointSection {
+    /// Whether deliveries must prove where they come from.
+    #[must_use]
+    pub const fn is_authenticated(&self) -> bool {
+        self.secret.is_some() || !self.topics.is_empty() || self.token.is_some()
+    }
+}
+
+/// What a token (OpenID Connect, RS256) must say. The defaults are Google's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TokenSection {
+    /// Whom it is for: the subscription's audience.
+    pub audience: String,
+    /// The service account that sends.
+    pub email: String,
+    /// Who issues it.
+    pub issuer: String,
+    /// Where the issuer's keys are, as a JSON Web Key Set.
+    pub keys_url: String,
+    /// Lets the keys come without TLS, for emulators and tests.
+    pub keys_over_http: bool,
+}
+
+impl Default for TokenSection {
+    fn default() -> Self {
+        Self {
+            audience: String::new(),
+            email: String::new(),
+            issuer: "https://accounts.google.com".to_owned(),
+            keys_url: "https://www.googleapis.com/oauth2/v3/certs".to_owned(),
+            keys_over_http: false,
+        }
+    }
 }
 
 /// webhook-ingest.
@@ -71,6 +113,14 @@ pub struct WebhooksSection {
     pub retention_days: u64,
     /// How long `Prefer: wait` is held at most, in seconds.
     pub max_wait_seconds: u64,
+    /// How long a body may take to come, in seconds.
+    pub body_timeout_seconds: u64,
+    /// How long storing may take until the sender is told to come again, in milliseconds.
+    pub store_timeout_ms: u64,
+    /// Deliveries a minute from one address to one endpoint; also how many at once.
+    pub requests_per_minute: u32,
+    /// Networks of proxies whose `X-Forwarded-For` is believed, such as `10.0.0.0/8`.
+    pub trusted_proxies: Vec<String>,
 }
 
 impl Default for WebhooksSection {
@@ -80,6 +130,10 @@ impl Default for WebhooksSection {
             max_body_bytes: 1024 * 1024,
             retention_days: 30,
             max_wait_seconds: 30,
+            body_timeout_seconds: 10,
+            store_timeout_ms: 2000,
+            requests_per_minute: 600,
+            trusted_proxies: Vec::new(),
         }
     }
 }

@@ -1,9 +1,12 @@
 //! A running service, deliveries to send to it, and looking at what it stored.
 
+use futures_util::future::BoxFuture;
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use std::sync::Arc;
+use url::Url;
 use uuid::Uuid;
 use windlass_bus::Bus;
 use windlass_service::config::{Config, EndpointSection};
@@ -11,6 +14,7 @@ use windlass_service::{Deps, listen, serve};
 use windlass_store::Store;
 use windlass_types::event::EventType;
 use windlass_types::ids::CorrelationId;
+use windlass_webhook_ingest::fetch::{Fetch, FetchError, Fetched};
 
 pub(crate) const SECRET: &str = "a-secret-of-tests";
 pub(crate) const OPERATOR: &str = "the-operators-key-of-tests";
@@ -27,6 +31,15 @@ pub(crate) struct Service {
 impl Drop for Service {
     fn drop(&mut self) {
         self.deps.shutdown.cancel();
+    }
+}
+
+/// Fetches nothing: no test asks anybody outside.
+struct Nobody;
+
+impl Fetch for Nobody {
+    fn get<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<Fetched, FetchError>> {
+        panic!("{url} was asked for");
     }
 }
 
@@ -63,11 +76,21 @@ impl Service {
     }
 
     pub(crate) async fn start_with(store: &Store, config: &Config) -> Self {
+        Self::start_fetching(store, config, Arc::new(Nobody)).await
+    }
+
+    pub(crate) async fn start_fetching(
+        store: &Store,
+        config: &Config,
+        fetch: Arc<dyn Fetch>,
+    ) -> Self {
         rustls::crypto::ring::default_provider()
             .install_default()
             .ok();
         let deps = Deps::new(store.clone(), Bus::local());
-        let part = windlass_webhook_ingest::part(config, &deps).await.unwrap();
+        let part = windlass_webhook_ingest::part_fetching(config, &deps, fetch)
+            .await
+            .unwrap();
         let listener = listen("127.0.0.1:0").unwrap();
         let url = format!("http://{}/api/v1/webhooks", listener.local_addr().unwrap());
         let (served, http) = (deps.clone(), config.http.clone());
