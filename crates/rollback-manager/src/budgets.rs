@@ -30,16 +30,25 @@ const BEYOND: &str = "beyond_budget";
 /// Whatever the store says; rollouts paused before stay paused.
 pub async fn run(deps: &Deps, _group: i64) -> Result<Next> {
     let mut read = deps.store.read().await?;
-    let mut over = Vec::new();
+    let (mut over, mut within) = (Vec::new(), Vec::new());
     let mut trouble = Trouble::default();
-    for id in rollbacks::rollouts_with_failures(&mut read).await? {
-        let found = is_over(&mut read, id).await;
-        if trouble.note(id, found).unwrap_or(false) {
-            over.push(id);
+    // Before anything is counted: what the log tells up to here is in what is counted.
+    let seen = events::head(&mut read).await?;
+    for found in rollbacks::rollouts_with_failures(&mut read).await? {
+        let id = found.id;
+        match trouble.note(id, is_over(&mut read, id).await) {
+            Some(true) => over.push(id),
+            Some(false) if !found.running => within.push(id),
+            Some(false) | None => {}
         }
     }
     let late = rollbacks::rollouts_with_late_failures(&mut read).await?;
     drop(read);
+    if !within.is_empty() {
+        let mut tx = deps.store.begin().await?;
+        rollbacks::counted(&mut tx, &within, seen).await?;
+        deps.commit(tx).await?;
+    }
     for id in over {
         trouble.note(id, stop(deps, id).await);
     }

@@ -341,6 +341,8 @@ pub(crate) async fn after_restore(store: &Store) -> Result<()> {
     )
     .execute()
     .await?;
+    // Their places mean nothing any more: those budgets are counted once more.
+    tx.sql("DELETE FROM counted_budgets").execute().await?;
     tx.sql("UPDATE events SET tx = 0 WHERE tx > 0")
         .execute()
         .await?;

@@ -3,6 +3,7 @@
 //! Callers lock the rollout first ([`crate::rollouts::lock`]), so that changes of one rollout come one
 //! after the other.
 
+mod budgets;
 mod candidates;
 mod deleted;
 mod find;
@@ -10,11 +11,12 @@ mod order;
 mod past;
 mod write;
 
+pub use budgets::{WithFailures, counted, rollouts_with_failures};
 pub use candidates::{Candidates, Presence, Scope, candidates};
 pub use deleted::{Left, let_deleted_go};
 pub use find::{
     Good, batch_ended, failed_sample, good_images, rolling_back, rollouts_to_put_back,
-    rollouts_with_commands, rollouts_with_failures, status_of, still_rolling_back,
+    rollouts_with_commands, status_of, still_rolling_back,
 };
 pub use order::{Queue, Which, before, on_the_way, order, queue, rollouts_with_late_failures};
 pub use past::{tag_before, unproved_images};

@@ -272,6 +272,15 @@ impl Scenario {
     /// # Panics
     /// Where the store refuses, or the device was judged before.
     pub async fn fail(&self, device: DeviceId) {
+        let tx = self.failing(device).await;
+        tx.commit().await.expect("the commit");
+    }
+
+    /// The same, not yet committed.
+    ///
+    /// # Panics
+    /// Where the store refuses, or the device was judged before.
+    pub async fn failing(&self, device: DeviceId) -> Session {
         let mut tx = self.store.begin().await.expect("a transaction");
         let now = tx.now();
         let rows = verdicts::of_devices(
@@ -303,7 +312,11 @@ impl Scenario {
         verdicts::failed_images(&mut tx, self.rollout, &digest(2), &[device])
             .await
             .expect("the failed digest");
-        tx.commit().await.expect("the commit");
+        let event = NewEvent::new(EventType::UpdateFailed, "health-checker")
+            .rollout(self.rollout, self.correlation)
+            .device(device);
+        events::append(&mut tx, event).await.expect("its event");
+        tx
     }
 
     /// Somebody gives a device another image. Returns the new version.

@@ -163,3 +163,59 @@ async fn a_class_beyond_its_budget_pauses_the_rollout_where_the_digest_is_not_kn
         assert_eq!(world.count(EventType::Quarantined).await, 0);
     }
 }
+
+#[tokio::test]
+async fn failures_of_a_rollout_that_ended_are_counted_again_once_more_is_told_of_it() {
+    for world in worlds(10, &strict()).await {
+        for at in 0..2 {
+            world.scenario.fail(world.device(at)).await;
+        }
+        let mut tx = world.store().begin().await.unwrap();
+        let now = tx.now();
+        tx.sql("UPDATE image_rollouts SET status = 'cancelled', finished_at = $1")
+            .bind(now)
+            .execute()
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        // Another test's open transaction can hold the log back for a moment.
+        eventually("nothing to count", Duration::from_secs(20), async || {
+            world.pass().await;
+            let mut read = world.store().read().await.unwrap();
+            let left = rollbacks::rollouts_with_failures(&mut read).await.unwrap();
+            left.is_empty()
+        })
+        .await;
+        world.wait(1);
+        world.scenario.fail(world.device(2)).await;
+        world.pass().await;
+        let mut read = world.store().read().await.unwrap();
+        assert!(quarantine::contains(&mut read, &digest(2)).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_verdict_that_commits_after_a_count_that_began_later_is_counted() {
+    // On SQLite writers come one after the other.
+    let world = postgres_world(10, &strict()).await;
+    for at in 0..2 {
+        world.scenario.fail(world.device(at)).await;
+    }
+    world
+        .rollout("status = 'cancelled', finished_at = started_at")
+        .await;
+    let slow = world.scenario.failing(world.device(2)).await;
+    world.wait(1);
+    world.pass().await;
+    // Somebody else's event, after which the count has seen more than the slow one's place.
+    world.scenario.poll(world.device(3)).await;
+    world
+        .scenario
+        .report(world.device(3), &Said::running(2, &image(2), "c2"))
+        .await;
+    world.pass().await;
+    slow.commit().await.unwrap();
+    world.pass().await;
+    let mut read = world.store().read().await.unwrap();
+    assert!(quarantine::contains(&mut read, &digest(2)).await.unwrap());
+}

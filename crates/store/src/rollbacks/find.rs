@@ -4,7 +4,6 @@ use super::candidates::{Scope, condition};
 use crate::db::{Session, placeholders};
 use crate::error::{Result, parse};
 use crate::quarantine::{self, Class, of_class};
-use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sqlx::types::Json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,9 +14,6 @@ use windlass_types::rollout::DeviceStatus;
 
 /// Parameters of one IN list at most.
 const CHUNK: usize = 1000;
-
-/// How long after its end the failures of a rollout can still put its digest into quarantine.
-const STILL_JUDGED: TimeDelta = TimeDelta::days(7);
 
 /// Rollouts with devices in this scope, oldest first.
 ///
@@ -98,38 +94,6 @@ pub async fn rollouts_with_commands(session: &mut Session) -> Result<Vec<Rollout
         )
         .all()
         .await?;
-    Ok(rows.into_iter().map(|(id,)| RolloutId(id)).collect())
-}
-
-/// Rollouts in which a device failed since a person took its failures upon themselves: those whose
-/// failure budgets are to be looked at. Running ones may have to be paused, also for devices that went
-/// silent or failed for other reasons than the image's. Of the others, which may have been stopped,
-/// overtaken or completed before anybody looked, only those whose digest is not in quarantine for
-/// all, and none that ended more than a week ago.
-///
-/// # Errors
-/// Whatever the database says.
-pub async fn rollouts_with_failures(session: &mut Session) -> Result<Vec<RolloutId>> {
-    let since = session.now() - STILL_JUDGED;
-    let any = |what: &str, at: &str| {
-        format!(
-            "EXISTS (SELECT 1 FROM device_rollout_status d WHERE d.rollout_id = r.id AND {what} \
-             AND (r.failures_from IS NULL OR d.{at} > r.failures_from))"
-        )
-    };
-    let sql = format!(
-        "SELECT r.id FROM image_rollouts r WHERE (r.finished_at IS NULL OR r.finished_at > $1) \
-         AND ((r.status = 'in_progress' AND ({failed} OR {environment} OR {silent})) \
-         OR (r.digest IS NOT NULL AND NOT EXISTS (SELECT 1 FROM quarantined_digests q \
-         WHERE q.digest = r.digest AND q.tag_key = '') AND {failed})) ORDER BY 1",
-        failed = any("d.verdict = 'failed'", "judged_at"),
-        environment = any("d.verdict = 'environment'", "judged_at"),
-        silent = any(
-            "d.status = 'unreachable' AND d.reason = 'silent_after_update'",
-            "updated_at"
-        ),
-    );
-    let rows: Vec<(Uuid,)> = session.built(sql).bind(since).all().await?;
     Ok(rows.into_iter().map(|(id,)| RolloutId(id)).collect())
 }
 
