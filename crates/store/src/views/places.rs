@@ -9,8 +9,14 @@ use windlass_types::ids::{DeviceId, RolloutId};
 use windlass_types::rollout::{DeviceStatus, RolloutDevice};
 use windlass_types::why::FailedDigest;
 
-/// How many rollouts back a device is looked for: each costs one look-up by key.
+/// How many rollouts back a device is looked for, beside those that have not ended: each costs one
+/// look-up by key.
 const LOOK_BACK: i64 = 200;
+
+/// As in the index `device_rollout_status_device`, word for word: a rollout can have ended before its
+/// last devices have.
+const ON_THE_WAY: &str =
+    "status IN ('scheduled', 'updating', 'verifying', 'unreachable', 'rolling_back')";
 
 /// A device's place in a rollout.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,18 +35,23 @@ struct Row {
     verdict: Option<String>,
 }
 
-/// A device's places in the latest rollouts, latest first, at most `limit`; those of rollouts that
-/// have not ended come before the others.
+/// A device's places in rollouts, latest first, at most `limit`; those in which something is still to
+/// come are found however old they are, and come before the others.
 ///
 /// # Errors
 /// Whatever the database says.
 pub async fn places(session: &mut Session, device: DeviceId, limit: i64) -> Result<Vec<PlaceRow>> {
     let rows: Vec<Row> = session
         .built(format!(
-            "SELECT {DEVICE_COLUMNS}, d.rollout_id, d.verdict \
-             FROM (SELECT id, repository, finished_at FROM image_rollouts ORDER BY id DESC LIMIT $1) r \
+            "SELECT {DEVICE_COLUMNS}, d.rollout_id, d.verdict FROM (\
+               SELECT id FROM (SELECT id FROM image_rollouts ORDER BY id DESC LIMIT $1) latest \
+               UNION SELECT id FROM image_rollouts WHERE finished_at IS NULL \
+               UNION SELECT rollout_id FROM device_rollout_status w \
+                 WHERE w.device_uuid = $2 AND {ON_THE_WAY}) known \
+             JOIN image_rollouts r ON r.id = known.id \
              JOIN device_rollout_status d ON d.rollout_id = r.id AND d.device_uuid = $2 \
-             ORDER BY CASE WHEN r.finished_at IS NULL THEN 0 ELSE 1 END, r.id DESC LIMIT $3"
+             ORDER BY CASE WHEN r.finished_at IS NULL OR d.{ON_THE_WAY} THEN 0 ELSE 1 END, \
+             r.id DESC LIMIT $3"
         ))
         .bind(LOOK_BACK)
         .bind(device.0)
