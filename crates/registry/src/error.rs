@@ -1,9 +1,9 @@
-//! What a registry says instead of a digest.
+//! What a registry says instead of an answer.
 
-use oci_client::errors::OciDistributionError;
 use std::time::Duration;
+use windlass_types::image::Digest;
 
-/// Why a tag's digest could not be learned.
+/// Why a registry's answer could not be had. `image` is what was asked for, as people write it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The registry does not know the repository or the tag.
@@ -28,6 +28,16 @@ pub enum Error {
         /// How long it wants to be left alone, where it says so.
         retry_after: Option<Duration>,
     },
+    /// Nothing was asked: the registry's budget is used up for now.
+    #[error("the registry of {image} is left alone for now: {reason}")]
+    Held {
+        /// What was to be asked for.
+        image: String,
+        /// Why.
+        reason: String,
+        /// For how long.
+        retry_after: Duration,
+    },
     /// No answer, or only that something is broken.
     #[error("the registry of {image} does not answer: {reason}")]
     Unreachable {
@@ -37,6 +47,30 @@ pub enum Error {
         reason: String,
         /// How long it wants to be left alone, where it says so.
         retry_after: Option<Duration>,
+    },
+    /// A list that broke off: what came of it says nothing about what is missing.
+    #[error("the list of {image} is not whole: {reason}")]
+    Incomplete {
+        /// What was asked for.
+        image: String,
+        /// Where it broke off.
+        reason: String,
+    },
+    /// The content is not what its digest says.
+    #[error("what the registry sent as {image} has the digest {got}")]
+    Mismatch {
+        /// What was asked for.
+        image: String,
+        /// The digest of what came.
+        got: Digest,
+    },
+    /// The credentials of its host cannot be read.
+    #[error("no credentials for {image}: {reason}")]
+    Credentials {
+        /// What was asked for.
+        image: String,
+        /// Why not.
+        reason: String,
     },
     /// An answer that is none.
     #[error("the registry's answer about {image} cannot be used: {reason}")]
@@ -59,8 +93,12 @@ impl Error {
             Self::RateLimited { retry_after, .. } | Self::Unreachable { retry_after, .. } => {
                 *retry_after
             }
+            Self::Held { retry_after, .. } => Some(*retry_after),
             Self::NotFound { .. }
             | Self::Unauthorized { .. }
+            | Self::Incomplete { .. }
+            | Self::Mismatch { .. }
+            | Self::Credentials { .. }
             | Self::Other { .. }
             | Self::Setup(_) => None,
         }
@@ -73,22 +111,37 @@ impl Error {
             Self::NotFound { .. } => "not_found",
             Self::Unauthorized { .. } => "unauthorized",
             Self::RateLimited { .. } => "rate_limited",
+            Self::Held { .. } => "held",
             Self::Unreachable { .. } => "unreachable",
+            Self::Incomplete { .. } => "incomplete",
+            Self::Mismatch { .. } => "mismatch",
+            Self::Credentials { .. } => "credentials",
             Self::Other { .. } | Self::Setup(_) => "other",
         }
     }
 
-    /// What getting a token failed with.
-    pub(crate) fn of_token(image: &str, error: &OciDistributionError) -> Self {
-        let image = image.to_owned();
-        match error {
-            OciDistributionError::AuthenticationFailure(_)
-            | OciDistributionError::UnauthorizedError { .. } => Self::Unauthorized { image },
-            OciDistributionError::RequestError(error) => Self::of_request(&image, error),
-            other => Self::Other {
-                image,
-                reason: other.to_string(),
-            },
+    /// The same about what was asked for in its place: a token is got for an image.
+    pub(crate) fn about(mut self, asked: &str) -> Self {
+        match &mut self {
+            Self::NotFound { image }
+            | Self::Unauthorized { image }
+            | Self::RateLimited { image, .. }
+            | Self::Held { image, .. }
+            | Self::Unreachable { image, .. }
+            | Self::Incomplete { image, .. }
+            | Self::Mismatch { image, .. }
+            | Self::Credentials { image, .. }
+            | Self::Other { image, .. } => asked.clone_into(image),
+            Self::Setup(_) => {}
+        }
+        self
+    }
+
+    /// An answer that is none.
+    pub(crate) fn other(image: &str, reason: impl std::fmt::Display) -> Self {
+        Self::Other {
+            image: image.to_owned(),
+            reason: reason.to_string(),
         }
     }
 

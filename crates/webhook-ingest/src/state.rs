@@ -128,5 +128,6 @@ fn options(section: &RegistrySection) -> Options {
         http_hosts: section.http_hosts.iter().cloned().collect(),
         credentials: credentials.collect(),
         timeout: Some(Duration::from_secs(section.timeout_seconds)),
+        ..Options::default()
     }
 }
