@@ -1,5 +1,15 @@
 //! What is wanted: a target state, read into one spec for each container.
 
+mod container;
+mod mounts;
+mod names;
+mod ports;
+mod probes;
+mod read;
+mod size;
+mod value;
+mod words;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
