@@ -21,6 +21,7 @@ pub use windlass_settings::Error as ConfigError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
+use windlass_core::checks::Allowed;
 use windlass_settings::Sources;
 
 /// Everything that can be set.
@@ -120,6 +121,9 @@ impl Config {
             && key.len() < 16
         {
             return contradiction("state_api.api_key is shorter than 16 characters".to_owned());
+        }
+        if let Err(error) = Allowed::new(&self.health.allowed_targets) {
+            return contradiction(format!("health.allowed_targets: {error}"));
         }
         for (name, value) in [
             ("http.workers", self.http.workers as u64),

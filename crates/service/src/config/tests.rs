@@ -69,6 +69,23 @@ fn contradictions_are_fatal() {
 }
 
 #[test]
+fn a_target_that_checks_may_never_ask_is_found_with_the_configuration() {
+    for wrong in ["10.0.0.1/8", "http://a.example", "a.example:0x50", ""] {
+        let list = serde_json::to_string(&[wrong]).unwrap();
+        let given = env(&[("WINDLASS_HEALTH_ALLOWED_TARGETS", list.as_str())]);
+        let error = Config::load(None, &given).unwrap_err().to_string();
+        assert!(error.contains("health.allowed_targets"), "{wrong}: {error}");
+        assert!(
+            error.contains("expected a network such as"),
+            "{wrong}: {error}"
+        );
+    }
+    let right = r#"["10.0.0.0/8", "[fd12::1]:9090", "metrics.example:443"]"#;
+    let given = env(&[("WINDLASS_HEALTH_ALLOWED_TARGETS", right)]);
+    Config::load(None, &given).unwrap();
+}
+
+#[test]
 fn what_does_not_parse_is_named_and_never_shown() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "[store]\npassword = hunter2").unwrap();

@@ -61,6 +61,10 @@ async fn the_settings_in_force_are_shown_without_secrets_and_slips_are_refused()
             "the nearest is named: {ended:?}"
         );
     }
+    std::fs::write(file, "[health]\nallowed_targets = [\"10.0.0.1/8\"]\n").unwrap();
+    let ended = windlass(&["check-config", "--config", file]).await;
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(ended.stderr.contains("health.allowed_targets"), "{ended:?}");
 }
 
 #[tokio::test]
