@@ -33,6 +33,10 @@ pub enum DeviceReason {
         why: String,
         until: DateTime<Utc>,
     },
+    WasSetAside {
+        why: String,
+        until: DateTime<Utc>,
+    },
     NoTarget,
     Target {
         version: i64,
@@ -89,6 +93,8 @@ pub enum DeviceReason {
         value: String,
         limit: i64,
         unavailable: i64,
+        /// How many of those do not come back by themselves.
+        stuck: i64,
         holders: Vec<String>,
     },
     RetryHere {
@@ -189,6 +195,7 @@ impl Reason for DeviceReason {
             Self::Offline { .. } => WhyCode::Offline,
             Self::Seen { .. } => WhyCode::Seen,
             Self::SetAside { .. } => WhyCode::SetAside,
+            Self::WasSetAside { .. } => WhyCode::WasSetAside,
             Self::NoTarget => WhyCode::NoTarget,
             Self::Target { source, .. } => match source {
                 TargetSource::Initial => WhyCode::NoTarget,
@@ -270,6 +277,7 @@ impl Reason for DeviceReason {
             | Self::Skipped { .. } => WhyKind::Decided,
             Self::Offline { holds: false, .. }
             | Self::Seen { .. }
+            | Self::WasSetAside { .. }
             | Self::Target { .. }
             | Self::DigestFailedHere { .. }
             | Self::Turn { .. } => WhyKind::Known,
@@ -298,6 +306,7 @@ impl Reason for DeviceReason {
             | Self::NeverSeen
             | Self::Offline { .. }
             | Self::Seen { .. }
+            | Self::WasSetAside { .. }
             | Self::NoTarget
             | Self::Target { .. }
             | Self::DigestFailedHere { .. }
@@ -352,12 +361,18 @@ impl Reason for DeviceReason {
                 Some("Retry the device in its rollout.")
             }
             Self::RollbackFailed { .. } => Some("Set the device's target by hand."),
+            Self::LabelLimitHere {
+                limit,
+                unavailable,
+                stuck,
+                ..
+            } => label_needs(*limit, *unavailable, *stuck),
             Self::Seen { .. }
             | Self::SetAside { .. }
+            | Self::WasSetAside { .. }
             | Self::Target { .. }
             | Self::Turn { .. }
             | Self::WindowClosedHere { .. }
-            | Self::LabelLimitHere { .. }
             | Self::RetryHere { .. }
             | Self::NotPolled { .. }
             | Self::Updating { .. }
@@ -373,6 +388,18 @@ impl Reason for DeviceReason {
             | Self::RolledBack { .. }
             | Self::Skipped { .. } => None,
         }
+    }
+}
+
+/// What a person has to do where a limit by tag is used up by devices that do not come back by
+/// themselves.
+pub(super) const fn label_needs(limit: i64, unavailable: i64, stuck: i64) -> Option<&'static str> {
+    if unavailable - stuck < limit {
+        Some(
+            "Bring the silent or failed devices back, or switch them off: then they are not counted.",
+        )
+    } else {
+        None
     }
 }
 

@@ -146,6 +146,7 @@ fn rollouts() -> Vec<R> {
                 value: text("7"),
                 limit: 2,
                 unavailable: 2,
+                stuck: 0,
                 holders: vec![text("pump-1"), text("pump-2")],
             }],
             until: Some(noon(5)),
@@ -245,6 +246,10 @@ fn devices() -> Vec<D> {
             why: text("5 rollouts failed on it that were healthy elsewhere"),
             until: noon(1440),
         },
+        D::WasSetAside {
+            why: text("5 rollouts failed on it that were healthy elsewhere"),
+            until: noon(-60),
+        },
         D::NoTarget,
         target(TargetSource::Operator),
         target(TargetSource::Rollout),
@@ -293,6 +298,7 @@ fn devices() -> Vec<D> {
             value: text("7"),
             limit: 2,
             unavailable: 4,
+            stuck: 3,
             holders: vec![text("pump-1"), text("pump-2"), text("pump-3")],
         },
         D::RetryHere {

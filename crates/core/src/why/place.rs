@@ -123,6 +123,7 @@ fn pending(story: &DeviceStory, place: &Place, image: String, now: DateTime<Utc>
             value: used.value.clone(),
             limit: used.limit,
             unavailable: used.unavailable,
+            stuck: used.stuck,
             holders: used.holders.clone(),
         };
         Since::new(reason, None)

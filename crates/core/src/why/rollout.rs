@@ -6,6 +6,7 @@ mod sentence;
 pub use find::rollout;
 
 use super::Reason;
+use super::device::label_needs;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use windlass_types::rollout::StatusReason;
@@ -271,6 +272,9 @@ impl Reason for RolloutReason {
             Self::WindowClosed { opens_at: None, .. } => {
                 Some("Give the policy a maintenance window that opens.")
             }
+            Self::LabelLimit { full, .. } => full
+                .iter()
+                .find_map(|used| label_needs(used.limit, used.unavailable, used.stuck)),
             Self::NextStep
             | Self::RollbackOrdered { .. }
             | Self::Frozen { .. }
@@ -282,7 +286,6 @@ impl Reason for RolloutReason {
             | Self::WindowClosed { .. }
             | Self::InFlightLimit { .. }
             | Self::RateLimit { .. }
-            | Self::LabelLimit { .. }
             | Self::RetryWait { .. }
             | Self::DevicesOnTheirWay { .. }
             | Self::BudgetSpent { .. }

@@ -142,3 +142,63 @@ async fn a_silent_device_takes_the_room_of_its_site() {
         assert_eq!(status, "scheduled");
     }
 }
+
+#[tokio::test]
+async fn of_a_pair_that_is_silent_nobody_goes_until_a_person_switches_one_off() {
+    for site in running().await {
+        let store = &site.test.store;
+        let pair = fleet::add(store, "north", 0..2, &["r.io/demo/app:v1"]).await;
+        for device in &pair {
+            fleet::tag(store, *device, "site", "s0").await;
+        }
+        // Another site, so that it is known when the planner has looked.
+        let other = fleet::add(store, "north", 2..3, &["r.io/demo/app:v1"]).await;
+        site.advance(3600);
+        let mut tx = store.begin().await.unwrap();
+        let now = tx.now();
+        windlass_store::presence::seen(&mut tx, &[(other[0], now)])
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let rule = json!({"strategy": "auto", "limits": {"max_unavailable": {"site": 1}}});
+        site.policy("apps", rule).await;
+        let id = site
+            .rollout(&format!("r.io/demo/app:v2@{}", digest('b')))
+            .await;
+        let stand = async |device: usize| -> String {
+            let device = pair.iter().chain(&other).nth(device).unwrap();
+            let mut read = store.read().await.unwrap();
+            let (status,): (String,) = read
+                .sql(
+                    "SELECT status FROM device_rollout_status \
+                     WHERE rollout_id = $1 AND device_uuid = $2",
+                )
+                .bind(id.0)
+                .bind(device.0)
+                .one()
+                .await
+                .unwrap();
+            status
+        };
+        eventually("the other site", PATIENCE, async || {
+            stand(2).await == "scheduled"
+        })
+        .await;
+        assert_eq!(
+            (stand(0).await, stand(1).await),
+            ("pending".into(), "pending".into())
+        );
+        let mut tx = store.begin().await.unwrap();
+        tx.sql("UPDATE devices SET enabled = $1 WHERE uuid = $2")
+            .bind(false)
+            .bind(pair[0].0)
+            .execute()
+            .await
+            .unwrap();
+        site.deps.commit(tx).await.unwrap();
+        eventually("nobody waits for it any more", PATIENCE, async || {
+            stand(0).await == "skipped" && stand(1).await == "scheduled"
+        })
+        .await;
+    }
+}

@@ -237,6 +237,16 @@ async fn a_limit_by_tag_names_who_holds_the_place_silent_ones_too() {
         assert!(waits.contains("site"), "{waits}");
         let told = "label_limit_here: 1 device is unavailable where site is s1, and the policy allows 1 at once: device-0.";
         world.says(&format!("/devices/{}", devices[1]), told).await;
+        // It does not come back by itself: that is a person's to see to.
+        let needs = async |path: &str, code: &str| {
+            let answer = world.api.get(&format!("{path}/why")).await;
+            let reasons = answer.body["reasons"].as_array().unwrap();
+            let found = reasons.iter().find(|one| one["code"] == code);
+            found.unwrap()["needs"].is_string()
+        };
+        assert!(needs(&path, "label_limit").await);
+        let waiting = format!("/devices/{}", devices[1]);
+        assert!(needs(&waiting, "label_limit_here").await);
         // Back, it holds nothing, and one of the others goes; now that one holds the place.
         let mut tx = world.api.deps.store.begin().await.unwrap();
         presence::seen(&mut tx, &[(devices[0], now)]).await.unwrap();
@@ -252,6 +262,7 @@ async fn a_limit_by_tag_names_who_holds_the_place_silent_ones_too() {
         world
             .says(&path, &format!("1 of 1: device-{holder}."))
             .await;
+        assert!(!needs(&path, "label_limit").await, "it is on its way");
         world
             .never_says(&format!("/devices/{}", devices[holder]), "label_limit")
             .await;
@@ -394,8 +405,9 @@ async fn a_time_set_aside_that_is_over_is_no_reason_any_more() {
         .await
         .unwrap();
         world.api.deps.commit(tx).await.unwrap();
-        world.says(&path, "set_aside: ").await;
+        world.says(&path, "is set aside until").await;
         world.clock.advance(TimeDelta::hours(1));
-        world.never_says(&path, "set_aside: ").await;
+        world.never_says(&path, "is set aside until").await;
+        world.says(&path, "was_set_aside: ").await;
     }
 }

@@ -89,6 +89,8 @@ text_enum! {
         Seen = "seen",
         /// The device failed good images again and again and is set aside for a time.
         SetAside = "set_aside",
+        /// The device was set aside for a time, which is over.
+        WasSetAside = "was_set_aside",
         /// The device is to run nothing: nobody gave it a target.
         NoTarget = "no_target",
         /// A person set what the device is to run.

@@ -61,7 +61,7 @@ pub struct DeviceStory {
     pub target: Option<TargetFacts>,
     /// What is made of its reports.
     pub observation: Observation,
-    /// That it is set aside now.
+    /// That it is set aside, or was the last time.
     pub penalty: Option<Penalty>,
     /// Its places in rollouts, latest first.
     pub places: Vec<Place>,
@@ -132,6 +132,9 @@ pub struct LabelUse {
     pub limit: i64,
     /// How many are; of a device's place, the device itself not counted.
     pub unavailable: i64,
+    /// How many of those do not come back by themselves: silent ones, and failed ones that nobody has
+    /// put back.
+    pub stuck: i64,
     /// Some of them by name.
     pub holders: Vec<String>,
 }

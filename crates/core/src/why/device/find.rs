@@ -31,12 +31,14 @@ pub fn device(story: &DeviceStory, now: DateTime<Utc>) -> Vec<Found> {
     );
     let mut known = Vec::new();
     if holds { &mut found } else { &mut known }.push(seen);
-    if let Some(penalty) = story.penalty.as_ref().filter(|penalty| penalty.until > now) {
-        let reason = DeviceReason::SetAside {
-            why: penalty.reason.clone(),
-            until: penalty.until,
-        };
-        found.push(Since::new(reason, Some(penalty.since)));
+    if let Some(penalty) = &story.penalty {
+        let (why, until) = (penalty.reason.clone(), penalty.until);
+        let since = Some(penalty.since);
+        if until > now {
+            found.push(Since::new(DeviceReason::SetAside { why, until }, since));
+        } else {
+            known.push(Since::new(DeviceReason::WasSetAside { why, until }, since));
+        }
     }
     // What is under way first; else what the latest rollout left it with.
     let open: Vec<&Place> = story.places.iter().filter(|place| is_open(place)).collect();

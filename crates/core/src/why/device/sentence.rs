@@ -22,6 +22,11 @@ pub(super) fn of(reason: &D) -> String {
             time(*until),
             words(why)
         ),
+        D::WasSetAside { why, until } => format!(
+            "The device failed again and again and was set aside until {}, which is over: {}.",
+            time(*until),
+            words(why)
+        ),
         D::NoTarget => "The device is to run nothing: nobody has given it a target yet.".to_owned(),
         D::Target {
             version,
@@ -104,6 +109,7 @@ pub(super) fn of(reason: &D) -> String {
             limit,
             unavailable,
             holders,
+            ..
         } => {
             format!(
                 "{} unavailable where {key} is {value}, and the policy allows {limit} at once{}.",

@@ -82,6 +82,20 @@ fn cases() -> Vec<Case> {
             "The device failed again and again and is set aside until 2026-05-27 13:00 UTC: 5 good images failed on it.",
         ),
         (
+            "set aside before",
+            with(bare(), |s| {
+                s.penalty = Some(windlass_types::api::Penalty {
+                    device_uuid: s.device.uuid,
+                    reason: "5 good images failed on it".to_owned(),
+                    evidence: json!({}),
+                    since: noon(-65),
+                    until: noon(-60),
+                });
+            }),
+            "was_set_aside",
+            "The device failed again and again and was set aside until 2026-05-27 11:00 UTC, which is over: 5 good images failed on it.",
+        ),
+        (
             "no target",
             with(bare(), |s| s.target = None),
             "no_target",
@@ -172,6 +186,7 @@ fn cases() -> Vec<Case> {
                     value: "7".to_owned(),
                     limit: 1,
                     unavailable: 1,
+                    stuck: 0,
                     holders: vec!["pump-1".to_owned()],
                 }];
             }),
@@ -450,4 +465,30 @@ fn what_decides_comes_first_and_what_is_waited_for_is_the_first_that_waits() {
     story.places[0].rollout = super::world::story(RolloutStatus::Completed, 3);
     assert_eq!(codes(&story)[0], "turn");
     assert!(codes(&story).contains(&"no_policies".to_owned()));
+}
+
+#[test]
+fn room_that_nobody_makes_by_themselves_is_a_persons_to_make() {
+    let needs = |limit: i64, unavailable: i64, stuck: i64| {
+        let story = row(DeviceStatus::Pending, |s| {
+            s.places[0].labels = vec![LabelUse {
+                key: "rack".to_owned(),
+                value: "7".to_owned(),
+                limit,
+                unavailable,
+                stuck,
+                holders: Vec::new(),
+            }];
+        });
+        let answer = Answer::of(&device(&story, noon(0)));
+        let found = answer
+            .reasons
+            .iter()
+            .find(|one| one.code.as_str() == "label_limit_here");
+        found.unwrap().needs.is_some()
+    };
+    assert!(needs(1, 1, 1), "the neighbour is silent");
+    assert!(!needs(1, 1, 0), "the neighbour is being updated");
+    assert!(!needs(2, 3, 1), "two are being updated");
+    assert!(needs(2, 3, 2), "one is being updated, and room is for two");
 }

@@ -1,6 +1,6 @@
 //! Who holds the places under limits by tag, for people: the same count that admissions go by.
 
-use super::unavailable::{silent_since, unavailable, used};
+use super::unavailable::{comes_back, silent_since, unavailable, used};
 use crate::build::Build;
 use crate::db::Session;
 use crate::error::Result;
@@ -72,8 +72,10 @@ async fn of_label(
     but_for: Option<DeviceId>,
 ) -> Result<LabelUse> {
     let mut sql = Build::new(session.kind());
+    sql.text("SELECT o.name, COUNT(*) OVER (), CAST(SUM(CASE WHEN ");
+    comes_back(&mut sql, "a.device_uuid");
     sql.text(
-        "SELECT o.name, COUNT(*) OVER () FROM device_tags a \
+        " THEN 0 ELSE 1 END) OVER () AS BIGINT) FROM device_tags a \
          JOIN devices o ON o.uuid = a.device_uuid WHERE a.key = ",
     )
     .value(key.to_owned())
@@ -84,12 +86,13 @@ async fn of_label(
     .text(" AND (");
     unavailable(&mut sql, "a.device_uuid", silent_since(session, rollout));
     sql.text(") ORDER BY o.name, o.uuid LIMIT ").value(NAMED);
-    let rows: Vec<(String, i64)> = sql.on(session).all().await?;
+    let rows: Vec<(String, i64, i64)> = sql.on(session).all().await?;
     Ok(LabelUse {
         key: key.to_owned(),
         value: value.to_owned(),
         limit,
-        unavailable: rows.first().map_or(0, |(_, all)| *all),
-        holders: rows.into_iter().map(|(name, _)| name).collect(),
+        unavailable: rows.first().map_or(0, |(_, all, _)| *all),
+        stuck: rows.first().map_or(0, |(_, _, stuck)| *stuck),
+        holders: rows.into_iter().map(|(name, ..)| name).collect(),
     })
 }

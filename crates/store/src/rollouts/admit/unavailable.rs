@@ -11,7 +11,8 @@ use windlass_types::rollout::Rollout;
 /// A query of (device_uuid, place): the candidates that the limits let through. First those go that have
 /// no room at all, so that they take none from others; the rest are counted off in the order of the
 /// rollout, for each tag apart. The first of them has room under every tag, so as long as anybody does,
-/// somebody is let through. A device that is unavailable itself is counted already and takes no room.
+/// somebody is let through. A device that is unavailable itself is counted already and takes no room, and
+/// neither does one that a person switched off: it is let through to be left out.
 pub(super) fn within_limits(
     sql: &mut Build,
     session: &Session,
@@ -38,7 +39,11 @@ pub(super) fn within_limits(
             .text(" ORDER BY l.place, l.device_uuid ROWS UNBOUNDED PRECEDING) AS taken")
             .text(&n);
     }
-    sql.text(" FROM (SELECT c.device_uuid, c.place, CASE WHEN ");
+    sql.text(", l.is_off FROM (SELECT c.device_uuid, c.place, CASE WHEN ");
+    switched_off(sql, "c.device_uuid");
+    sql.text(" THEN 1 ELSE 0 END AS is_off, CASE WHEN ");
+    switched_off(sql, "c.device_uuid");
+    sql.text(" OR ");
     unavailable(sql, "c.device_uuid", silent_since);
     sql.text(" THEN 1 ELSE 0 END AS down");
     for at in 0..limits.len() {
@@ -75,7 +80,7 @@ pub(super) fn within_limits(
             .text(&n)
             .text(".value");
     }
-    sql.text(") l WHERE 1 = 1");
+    sql.text(") l WHERE l.is_off = 1 OR (1 = 1");
     for (at, (_, most)) in limits.iter().enumerate() {
         let n = at.to_string();
         sql.text(" AND (l.value")
@@ -86,7 +91,7 @@ pub(super) fn within_limits(
             .value(*most)
             .text(")");
     }
-    sql.text(") m WHERE 1 = 1");
+    sql.text(")) m WHERE m.is_off = 1 OR (1 = 1");
     for (at, (_, most)) in limits.iter().enumerate() {
         let n = at.to_string();
         sql.text(" AND (m.value")
@@ -97,6 +102,7 @@ pub(super) fn within_limits(
             .value(*most)
             .text(")");
     }
+    sql.text(")");
 }
 
 /// Since when a device must have been silent to be unavailable.
@@ -130,12 +136,38 @@ pub(super) fn used(
     sql.text(") GROUP BY a.value");
 }
 
-/// That a device is unavailable: on its way in any rollout, or on its way back; failed, silent in a
-/// rollout or waiting to be tried again, and its target not changed since; or not seen for too long.
-pub(super) fn unavailable(sql: &mut Build, uuid: &'static str, silent_since: DateTime<Utc>) {
+/// That a person switched a device off.
+fn switched_off(sql: &mut Build, uuid: &'static str) {
+    sql.text("EXISTS (SELECT 1 FROM devices off WHERE off.uuid = ")
+        .text(uuid)
+        .text(" AND NOT off.enabled)");
+}
+
+/// That a device is on its way in any rollout, or on its way back.
+fn on_its_way(sql: &mut Build, uuid: &'static str) {
     sql.text("EXISTS (SELECT 1 FROM device_rollout_status n WHERE n.device_uuid = ")
         .text(uuid)
         .text(" AND n.status IN ('scheduled', 'updating', 'verifying', 'rolling_back'))");
+}
+
+/// That an unavailable device is not so until somebody does something: it is on its way, or is tried
+/// again.
+pub(super) fn comes_back(sql: &mut Build, uuid: &'static str) {
+    on_its_way(sql, uuid);
+    sql.text(" OR EXISTS (SELECT 1 FROM device_rollout_status n WHERE n.device_uuid = ")
+        .text(uuid)
+        .text(" AND n.status = 'pending' AND n.retry_at IS NOT NULL)");
+}
+
+/// That a device is unavailable: on its way in any rollout, or on its way back; or, unless a person
+/// switched it off and so answers for it, failed, silent in a rollout or waiting to be tried again and
+/// its target not changed since, or not seen for too long.
+pub(super) fn unavailable(sql: &mut Build, uuid: &'static str, silent_since: DateTime<Utc>) {
+    sql.text("(");
+    on_its_way(sql, uuid);
+    sql.text(" OR (NOT ");
+    switched_off(sql, uuid);
+    sql.text(" AND (1 = 0");
     for not_back in [
         "n.status = 'unreachable'",
         // `<> 'pending'` says which index has them.
@@ -158,5 +190,5 @@ pub(super) fn unavailable(sql: &mut Build, uuid: &'static str, silent_since: Dat
     .text(uuid)
     .text(" AND COALESCE(p.last_seen_at, e.created_at) < ")
     .value(silent_since)
-    .text(")");
+    .text("))))");
 }

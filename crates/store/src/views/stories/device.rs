@@ -139,19 +139,13 @@ async fn target(session: &mut Session, device: DeviceId) -> Result<Option<Target
     }))
 }
 
-/// That the device is set aside now. One whose time is over holds nothing any more, whether or not its
-/// row is still there.
+/// That the device is set aside, or was: its time tells.
 async fn penalty(session: &mut Session, device: DeviceId) -> Result<Option<Penalty>> {
     /// Reason, evidence, since, until.
     type Row = (String, Json<Value>, DateTime<Utc>, DateTime<Utc>);
-    let now = session.now();
     let row: Option<Row> = session
-        .sql(
-            "SELECT reason, evidence, since, until FROM device_penalties \
-             WHERE device_uuid = $1 AND until > $2",
-        )
+        .sql("SELECT reason, evidence, since, until FROM device_penalties WHERE device_uuid = $1")
         .bind(device.0)
-        .bind(now)
         .optional()
         .await?;
     Ok(row.map(|(reason, evidence, since, until)| Penalty {
