@@ -19,7 +19,15 @@
 pub mod backoff;
 pub mod config;
 pub mod facts;
+pub mod history;
 pub mod identity;
+pub mod link;
 pub mod machine;
+pub mod picture;
+pub mod report;
+pub mod reporter;
+pub mod ship;
+pub mod standing;
 pub mod state;
+pub mod status;
 pub mod target;

@@ -80,7 +80,7 @@ pub trait Machine: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Trouble>> + Send;
 
     /// Returns when a container of ours, a probe's result or a lock has changed since the last call
-    /// returned; also when the engine was away and is back.
+    /// returned; also when the engine was away and is back. Dropped half-way, it forgets nothing.
     fn changed(&self) -> impl Future<Output = ()> + Send;
 
     /// What a container printed after a time, and what it prints from now on. Ends with the container.

@@ -3,7 +3,7 @@
 mod file;
 mod lock;
 
-pub use file::{Kept, StateError, read, remove, write};
+pub use file::{Kept, StateError, read, remove, write, write_loosely};
 pub use lock::{LockError, StateLock};
 
 use serde::Serialize;
@@ -84,6 +84,14 @@ impl StateDir {
     /// [`StateError`] where it cannot be written; then the one before is there.
     pub fn write<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {
         write(&self.path, name, value)
+    }
+
+    /// Writes a file whole, but not durably, and keeps no copy: for what is true only while the agent runs.
+    ///
+    /// # Errors
+    /// [`StateError`] where it cannot be written.
+    pub fn write_loosely<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {
+        write_loosely(&self.path, name, value)
     }
 
     /// Removes a file and the one before it.

@@ -166,6 +166,29 @@ pub fn write<T: Serialize>(folder: &Path, name: &str, value: &T) -> Result<(), S
     Ok(())
 }
 
+/// Writes `name` in `folder` whole, without waiting for the disk.
+///
+/// # Errors
+/// [`StateError`]; then the file is as it was.
+pub fn write_loosely<T: Serialize>(folder: &Path, name: &str, value: &T) -> Result<(), StateError> {
+    let names = Names::of(folder, name);
+    let text = serde_json::to_vec_pretty(value).map_err(|source| StateError::Encode {
+        path: names.file.clone(),
+        source,
+    })?;
+    let write = || {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&names.beside)?;
+        file.write_all(&text)?;
+        std::fs::rename(&names.beside, &names.file)
+    };
+    write().map_err(|source| StateError::io("write", &names.file, source))
+}
+
 /// Reads `name` in `folder`; where it is broken, puts it aside as `<name>.broken` and reads the copy
 /// before it.
 ///
