@@ -51,7 +51,7 @@ impl Engine {
             .with_request_modifier(with_url_safe_login);
         let agreed = tokio::time::timeout(QUICK, fresh.negotiate_version())
             .await
-            .map_err(|_| Error::Late {
+            .map_err(|_late| Error::Late {
                 action: ACTION,
                 limit: QUICK,
             })?

@@ -59,7 +59,7 @@ pub(super) async fn run(
     };
     let output = tokio::time::timeout(limit, asked)
         .await
-        .map_err(|_| failed(format!("no answer within {} s", limit.as_secs())))?
+        .map_err(|_late| failed(format!("no answer within {} s", limit.as_secs())))?
         .map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stdout).trim().to_owned();
