@@ -200,6 +200,47 @@ async fn nobody_joins_whose_target_a_person_set_since_the_rollout_was_made() {
 }
 
 #[tokio::test]
+async fn a_new_device_joins_with_its_first_target_and_not_with_one_that_a_person_changed() {
+    for site in running().await {
+        fleet::add(&site.test.store, "north", 0..4, &["r.io/demo/app:v1"]).await;
+        site.policy("apps", json!({})).await;
+        let id = site
+            .rollout(&format!("r.io/demo/app:v2@{}", digest('b')))
+            .await;
+        site.reaches(id, RolloutStatus::InProgress, 1).await;
+        site.advance(1);
+        let new = fleet::add(&site.test.store, "north", 10..12, &[]).await;
+        site.advance(1);
+        for device in &new {
+            set_by_hand(&site, *device, &["r.io/demo/app:v1"]).await;
+        }
+        // Whether the planner has seen the device before that must make no difference.
+        site.advance(1);
+        set_by_hand(&site, new[1], &["r.io/demo/app:v0"]).await;
+        let mut tx = site.test.store.begin().await.unwrap();
+        let told = new.iter().rev();
+        let told = told
+            .map(|device| NewEvent::new(EventType::TargetSet, "operator:ann").device(*device))
+            .collect();
+        windlass_store::events::append_all(&mut tx, told)
+            .await
+            .unwrap();
+        site.deps.commit(tx).await.unwrap();
+        eventually("the first one joined", PATIENCE, async || {
+            site.read(id).await.total_devices == 5
+        })
+        .await;
+        let mut read = site.test.store.read().await.unwrap();
+        let joined: Vec<(Uuid,)> = read
+            .sql("SELECT device_uuid FROM events WHERE type = 'device.joined_rollout'")
+            .all()
+            .await
+            .unwrap();
+        assert_eq!(joined, [(new[0].0,)]);
+    }
+}
+
+#[tokio::test]
 async fn a_target_that_cannot_be_read_does_not_hold_the_rollout_up() {
     for site in running().await {
         fleet::add(&site.test.store, "north", 0..3, &["r.io/demo/app:v1"]).await;

@@ -107,8 +107,8 @@ pub async fn active(session: &mut Session) -> Result<Vec<RolloutId>> {
 
 /// Lets devices into a rollout that are in its scope by now, with its last batch, and lets go of those
 /// that were deleted, or whose turn has not come and that are out of its filters; of these devices, or of
-/// all. A target that a person set after the rollout was made keeps its device out, unless the device is
-/// newer still. Devices come back that had left, or were switched off, set aside or deleted, before they
+/// all. A target that a person set after the rollout was made keeps its device out, unless it is the first
+/// one of a device that is newer still: it had nothing to run. Devices come back that had left, or were switched off, set aside or deleted, before they
 /// were ever admitted. A rollout that ships a plan exactly lets nobody in. The rollout must be locked before.
 /// Returns also how many had the image and are to be tried no more: they failed, and were told of in this
 /// actor's name.
@@ -302,9 +302,10 @@ fn may_join(
          WHERE y.reason IS NULL AND (w.hand_at IS NULL OR w.hand_at <= ",
     )
     .value(rollout.created_at)
-    .text(" OR j.created_at > ")
+    .text(" OR (j.created_at > ")
     .value(rollout.created_at)
-    .text(")");
+    // Devices are registered with version 1, which is empty.
+    .text(" AND w.hand_version <= 2))");
 }
 
 /// Those that were let go of before they were admitted, for a reason that is one no more. They are
