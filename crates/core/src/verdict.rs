@@ -173,6 +173,9 @@ pub struct Judgement {
     pub deadline_at: DateTime<Utc>,
     /// What happened, in this order.
     pub events: Vec<EventType>,
+    /// The places of the checks of health-checker that begin anew: they passed before the stable window
+    /// that is open now.
+    pub checks_anew: Vec<i64>,
 }
 
 /// Judges a device that is in flight or unreachable. `None` for one that has been judged, has not
@@ -265,6 +268,16 @@ impl Facts<'_> {
             .is_some_and(|version| version >= self.target_version)
     }
 
+    /// When the latest stable window began, where every service runs well.
+    fn window(&self, findings: &[Finding]) -> Option<DateTime<Utc>> {
+        if !self.has_reported() {
+            return None;
+        }
+        let since = findings.iter().map(|finding| finding.well_since(self));
+        let since = since.collect::<Option<Vec<_>>>()?;
+        Some(since.into_iter().max().unwrap_or(self.admitted_at))
+    }
+
     fn service(&self, wanted: &Wanted) -> Option<&ServiceObservation> {
         self.observation?
             .services
@@ -345,6 +358,11 @@ fn judge_in_flight(facts: &Facts<'_>, rule: &HealthRule, now: DateTime<Utc>) -> 
         check_at,
         deadline_at: facts.deadline_at,
         events,
+        checks_anew: if status == DeviceStatus::Verifying {
+            checked::anew(&checks)
+        } else {
+            Vec::new()
+        },
     }
 }
 
@@ -365,18 +383,8 @@ fn outcome(
     }
     // The end of the latest window, where every service runs well.
     let window_end = facts
-        .has_reported()
-        .then(|| {
-            findings
-                .iter()
-                .map(|finding| finding.well_since(facts))
-                .collect::<Option<Vec<_>>>()
-        })
-        .flatten()
-        .map(|since| {
-            since.into_iter().max().unwrap_or(facts.admitted_at)
-                + seconds(rule.stable_window_seconds)
-        });
+        .window(findings)
+        .map(|since| since + seconds(rule.stable_window_seconds));
     let proved = window_end.is_some_and(|end| now >= end && seen.is_some_and(|at| at >= end));
     // Whoever asks a device whose network is gone hears a no as well.
     let refuted = any(CheckStatus::Failed);
@@ -423,13 +431,11 @@ fn outcome(
         return Outcome::Wait((now + recheck(rule)).min(unreachable_at));
     }
     // The services do what they should; that the checks have nothing to say is no sign against them.
-    let give_up_at = checked::own_time(checks).map_or(until, |time| {
-        let begun = match facts.status {
-            DeviceStatus::Verifying => facts.since,
-            _ => now,
-        };
-        until.max(begun + time)
-    });
+    let begun = match facts.status {
+        DeviceStatus::Verifying => facts.since,
+        _ => now,
+    };
+    let give_up_at = checked::own_end(checks, begun, now).map_or(until, |end| until.max(end));
     if proved && now >= give_up_at {
         return Outcome::Inconclusive;
     }

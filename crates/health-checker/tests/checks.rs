@@ -95,16 +95,21 @@ impl World {
             .report(device, &Said::running(2, &image(2), "c2"))
             .await;
         if let Some(address) = address {
-            let mut tx = self.deps.store.begin().await.unwrap();
-            tx.sql("UPDATE device_current_state SET report = $1 WHERE device_uuid = $2")
-                .bind(Json(json!({"local_ip": address})))
-                .bind(device.0)
-                .execute()
-                .await
-                .unwrap();
-            tx.commit().await.unwrap();
+            self.at_address(device, address).await;
         }
         self.until(device, "verifying").await;
+    }
+
+    /// The device's last report names this address.
+    async fn at_address(&self, device: DeviceId, address: &str) {
+        let mut tx = self.deps.store.begin().await.unwrap();
+        tx.sql("UPDATE device_current_state SET report = $1 WHERE device_uuid = $2")
+            .bind(Json(json!({"local_ip": address})))
+            .bind(device.0)
+            .execute()
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
     }
 
     async fn of_device(&self, device: DeviceId) -> checks::DeviceCheck {
@@ -202,6 +207,46 @@ async fn a_device_is_healthy_only_once_its_check_has_passed() {
         assert!(left.is_empty(), "what came of it is in the evidence");
     }
     assert_eq!(asked.load(Ordering::SeqCst), 2, "once on each database");
+}
+
+#[tokio::test]
+async fn a_check_that_passed_runs_again_once_the_container_was_started_again() {
+    let (port, asked) = server(&ok("all is well")).await;
+    let check = http(format!("http://{{address}}:{port}/"));
+    for world in worlds(1, &rule(check)).await {
+        let device = world.scenario.devices[0];
+        world.verifying(device, Some("127.0.0.1")).await;
+        world.check(&loopback()).await;
+        assert_eq!(world.of_device(device).await.status, CheckStatus::Passed);
+        let before = asked.load(Ordering::SeqCst);
+        world.wait(20);
+        // Another container: its stable window goes to 50.
+        let image = image(2);
+        let said = Said::running(2, &image, "c3");
+        world.scenario.report(device, &said).await;
+        world.at_address(device, "127.0.0.1").await;
+        eventually(
+            "the check begins anew",
+            Duration::from_secs(20),
+            async || {
+                world.pass().await;
+                world.of_device(device).await.status == CheckStatus::Pending
+            },
+        )
+        .await;
+        world.wait(31);
+        world.scenario.poll(device).await;
+        world.pass().await;
+        let still = world.scenario.row(device).await.status;
+        assert_eq!(
+            still, "verifying",
+            "the container that runs was never asked"
+        );
+        world.check(&loopback()).await;
+        assert_eq!(asked.load(Ordering::SeqCst), before + 1);
+        world.until(device, "completed").await;
+        assert_eq!(world.evidence(device).await["checks"][0]["tries"], 2);
+    }
 }
 
 #[tokio::test]

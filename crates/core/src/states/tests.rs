@@ -72,6 +72,7 @@ fn every_verdict_takes_a_way_that_is_listed_and_every_way_is_taken() {
                             tries: 1,
                             output: String::new(),
                             checked_at: Some(at(seen)),
+                            deadline_at: at(300),
                         }];
                         let facts = Facts {
                             status: *status,

@@ -21,6 +21,8 @@ pub struct ServerCheck {
     pub output: String,
     /// When that was.
     pub checked_at: Option<DateTime<Utc>>,
+    /// Until when it must have passed.
+    pub deadline_at: DateTime<Utc>,
 }
 
 /// A check and what is known of it.
@@ -33,6 +35,10 @@ pub(super) struct Checked<'a> {
     tries: Option<i64>,
     said: String,
     checked_at: Option<DateTime<Utc>>,
+    /// Until when it must have passed, where that is known.
+    deadline_at: Option<DateTime<Utc>>,
+    /// Whether it passed before the window began that is open now: then it is to begin anew.
+    outdated: bool,
 }
 
 /// How every check of a device stands, in the order of the rule.
@@ -41,6 +47,7 @@ pub(super) fn look<'a>(
     findings: &[Finding],
     rule: &'a HealthRule,
 ) -> Vec<Checked<'a>> {
+    let window = facts.window(findings);
     checks::of_devices(rule)
         .map(|(position, check)| match (check.kind, check.runs_from()) {
             (CheckKind::ContainerRunning, _) => {
@@ -52,7 +59,7 @@ pub(super) fn look<'a>(
                 };
                 told(position, check, passed(run), said)
             }
-            (_, CheckFrom::Server) => from_server(facts, position, check),
+            (_, CheckFrom::Server) => from_server(facts, position, check, window),
             (_, CheckFrom::Device) => from_device(facts, position, check),
         })
         .collect()
@@ -62,15 +69,33 @@ pub(super) fn look<'a>(
 /// down.
 const TO_WRITE_DOWN: TimeDelta = TimeDelta::seconds(60);
 
-/// How long those checks may take that have begun with the verification and are not decided yet. They
-/// have their own time, also where the device's deadline comes sooner.
-pub(super) fn own_time(checks: &[Checked<'_>]) -> Option<TimeDelta> {
+/// Until when those checks may take that are not decided yet; those that have not begun do so with the
+/// verification, or now. They have their own time, also where the device's deadline comes sooner.
+pub(super) fn own_end(
+    checks: &[Checked<'_>],
+    begin: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
     checks
         .iter()
         .filter(|one| one.status == CheckStatus::Pending)
         .filter(|one| one.check.runs_from() == CheckFrom::Server)
-        .map(|one| TimeDelta::seconds(i64::from(one.check.timeout_seconds)) + TO_WRITE_DOWN)
+        .map(|one| {
+            let own = TimeDelta::seconds(i64::from(one.check.timeout_seconds));
+            let end = match one.deadline_at {
+                Some(_) if one.outdated => now + own,
+                Some(deadline) => deadline,
+                None => begin + own,
+            };
+            end + TO_WRITE_DOWN
+        })
         .max()
+}
+
+/// The places of those checks that are to begin anew.
+pub(super) fn anew(checks: &[Checked<'_>]) -> Vec<i64> {
+    let outdated = checks.iter().filter(|one| one.outdated);
+    outdated.map(|one| one.position).collect()
 }
 
 const fn passed(yes: bool) -> CheckStatus {
@@ -89,25 +114,50 @@ fn told<'a>(position: i64, check: &'a Check, status: CheckStatus, said: &str) ->
         tries: None,
         said: said.to_owned(),
         checked_at: None,
+        deadline_at: None,
+        outdated: false,
     }
 }
 
-/// What was found before the device was being verified is of another try.
-fn from_server<'a>(facts: &Facts<'_>, position: i64, check: &'a Check) -> Checked<'a> {
+/// What was found before the device was being verified is of another try. A check that passed before
+/// the window that is open now says nothing of the container that runs now.
+fn from_server<'a>(
+    facts: &Facts<'_>,
+    position: i64,
+    check: &'a Check,
+    window: Option<DateTime<Utc>>,
+) -> Checked<'a> {
     let found = facts
         .server_checks
         .iter()
         .filter(|_| facts.status == DeviceStatus::Verifying)
         .find(|found| found.position == position);
     match found {
-        Some(found) => Checked {
-            position,
-            check,
-            status: found.status,
-            tries: Some(found.tries),
-            said: found.output.clone(),
-            checked_at: found.checked_at,
-        },
+        Some(found) => {
+            let outdated = found.status == CheckStatus::Passed
+                && found
+                    .checked_at
+                    .zip(window)
+                    .is_some_and(|(at, from)| at < from);
+            Checked {
+                position,
+                check,
+                status: if outdated {
+                    CheckStatus::Pending
+                } else {
+                    found.status
+                },
+                tries: Some(found.tries),
+                said: if outdated {
+                    "it passed before the stable window began anew, and is tried again".to_owned()
+                } else {
+                    found.output.clone()
+                },
+                checked_at: found.checked_at,
+                deadline_at: Some(found.deadline_at),
+                outdated,
+            }
+        }
         None => told(position, check, CheckStatus::Pending, "it has not begun"),
     }
 }

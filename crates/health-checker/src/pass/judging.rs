@@ -76,10 +76,13 @@ pub(super) async fn judge_all(tx: &mut Session, rows: Vec<InFlight>) -> Result<V
                 continue;
             };
             one.events.clone_from(&judgement.events);
+            let anew = judgement.checks_anew.clone();
             one.put_off = to_put_off(&row, shipment, &judgement, now);
             one.row = decided(&row, shipment, judgement, now);
-            if one.row.status == DeviceStatus::Verifying && row.status != DeviceStatus::Verifying {
+            if one.row.status == DeviceStatus::Verifying {
+                let first = row.status != DeviceStatus::Verifying;
                 one.begins = of_server(&rule)
+                    .filter(|(position, _)| first || anew.contains(position))
                     .map(|(position, check)| {
                         let time = TimeDelta::seconds(i64::from(check.timeout_seconds));
                         (position, now + time)
@@ -123,6 +126,7 @@ async fn checks_of(
         tries: check.tries,
         output: check.output,
         checked_at: check.checked_at,
+        deadline_at: check.deadline_at,
     };
     Ok(known
         .into_iter()

@@ -37,8 +37,9 @@ pub struct DeviceCheck {
     pub checked_at: Option<DateTime<Utc>>,
 }
 
-/// Begins checks anew: those of a device that is being verified from now on. Each is the rollout,
-/// the device, the check's place and until when it must have passed; the first try is now.
+/// Begins checks, or begins them anew: those of a device that is being verified from now on, or whose
+/// stable window is. Each is the rollout, the device, the check's place and until when it must have
+/// passed; the first try is now. Tries are counted on: by its number a try says which it was.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -51,7 +52,7 @@ pub async fn begin(
         let sql = format!(
             "INSERT INTO device_checks (rollout_id, device_uuid, position, status, output, \
              next_at, deadline_at) VALUES {} ON CONFLICT (rollout_id, device_uuid, position) \
-             DO UPDATE SET status = excluded.status, tries = 0, failed_in_row = 0, \
+             DO UPDATE SET status = excluded.status, failed_in_row = 0, \
              output = excluded.output, next_at = excluded.next_at, \
              deadline_at = excluded.deadline_at, checked_at = NULL",
             placeholders(kind, 1, chunk.len(), 7)

@@ -22,6 +22,7 @@ fn server(status: CheckStatus) -> ServerCheck {
         tries: 1,
         output: "it answers 500".to_owned(),
         checked_at: Some(at(20)),
+        deadline_at: at(300),
     }
 }
 
@@ -155,6 +156,43 @@ fn a_network_outage_of_its_site_is_silence_and_no_failed_check() {
         assert_eq!(later.is_some(), status.is_in_flight(), "{name}");
         assert!(later.is_none_or(|later| later <= at(seen + 180)), "{name}");
     }
+}
+
+#[test]
+fn a_check_that_passed_before_the_window_began_anew_is_begun_anew() {
+    use DeviceStatus::{Completed, Inconclusive, Verifying};
+    // Another container of the same image since 50: the window goes to 80.
+    let known = known(&[
+        (10, 2, Some((IMAGE, "b", "running"))),
+        (50, 2, Some((IMAGE, "c", "running"))),
+    ]);
+    let rule = with(vec![from(CheckKind::Http, CheckFrom::Server)]);
+    let wanted = wanted();
+    let judged = |checked: i64, status, until: i64, now: i64| {
+        let checks = [ServerCheck {
+            checked_at: Some(at(checked)),
+            deadline_at: at(until),
+            ..server(status)
+        }];
+        let facts = Facts {
+            server_checks: &checks,
+            ..facts(Verifying, &wanted, Some(&known), Some(now))
+        };
+        judge(&facts, &rule, at(now)).unwrap()
+    };
+    let (passed, pending) = (CheckStatus::Passed, CheckStatus::Pending);
+    let old = judged(20, passed, 300, 55);
+    assert_eq!((old.status, old.checks_anew), (Verifying, vec![0]));
+    assert_eq!(old.evidence["checks"][0]["status"], json!(pending));
+    // Also where it is found late: it is no yes of this window.
+    let late = judged(20, passed, 300, 90);
+    assert_eq!((late.status, late.checks_anew), (Verifying, vec![0]));
+    let new = judged(51, passed, 300, 55);
+    assert_eq!((new.status, new.checks_anew), (Verifying, vec![]));
+    assert_eq!(judged(51, passed, 300, 80).status, Completed);
+    // Begun anew it has its own time anew, beyond the device's deadline.
+    assert_eq!(judged(20, pending, 355, 400).status, Verifying);
+    assert_eq!(judged(20, pending, 355, 416).status, Inconclusive);
 }
 
 #[test]

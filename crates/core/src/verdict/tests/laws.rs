@@ -179,6 +179,7 @@ fn server_checks(found: &[CheckStatus]) -> Vec<ServerCheck> {
             tries: 1,
             output: String::new(),
             checked_at: None,
+            deadline_at: at(300),
         })
         .collect()
 }
