@@ -195,12 +195,13 @@ impl FailureClass {
     }
 
     /// Whether it says something of the image and its configuration, rather than of what kept it
-    /// from the device: such a spec is not tried again for the same version of the target.
+    /// from the device: such a spec is not tried again for the same version of the target where there is one to go
+    /// back to.
     #[must_use]
-    pub const fn is_of_the_image(self) -> bool {
+    pub const fn is_final(self) -> bool {
         match self {
-            Self::Start | Self::CrashLoop | Self::Health => true,
-            Self::Registry | Self::Auth | Self::Disk | Self::Pull | Self::Config => false,
+            Self::Start | Self::CrashLoop | Self::Health | Self::Config => true,
+            Self::Registry | Self::Auth | Self::Disk | Self::Pull => false,
         }
     }
 }
