@@ -31,3 +31,4 @@ pub mod standing;
 pub mod state;
 pub mod status;
 pub mod target;
+pub mod work;
