@@ -8,6 +8,7 @@ pub use windlass_settings::Error as ConfigError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use windlass_reconcile::settings::Settings;
 use windlass_settings::Sources;
 
 /// Everything that can be set.
@@ -22,6 +23,8 @@ pub struct Config {
     pub device: DeviceSection,
     /// The container engine.
     pub engine: EngineSection,
+    /// How updates go about.
+    pub update: Settings,
     /// Registries that images come from.
     pub registry: RegistrySection,
     /// Reports.
@@ -37,6 +40,7 @@ impl Default for Config {
             server: ServerSection::default(),
             device: DeviceSection::default(),
             engine: EngineSection::default(),
+            update: Settings::default(),
             registry: RegistrySection::default(),
             report: ReportSection::default(),
             log: LogSection::default(),
@@ -102,8 +106,6 @@ pub struct EngineSection {
     pub address: String,
     /// Which of the engine's containers are this agent's; the device's uuid where none is given.
     pub scope: Option<String>,
-    /// Bytes of disk that a pull must leave free.
-    pub reserve_bytes: u64,
     /// A folder on the disk that the engine keeps images on, to tell how much is free; the engine's own
     /// where none is given.
     pub storage: Option<PathBuf>,
@@ -116,7 +118,6 @@ impl Default for EngineSection {
         Self {
             address: "unix:///var/run/docker.sock".to_owned(),
             scope: None,
-            reserve_bytes: 512 * 1024 * 1024,
             storage: None,
             pull_stall_seconds: 120,
         }
@@ -207,13 +208,22 @@ impl Config {
         environment: &BTreeMap<String, String>,
         flags: &[(&str, String)],
     ) -> Result<Self, ConfigError> {
-        let config: Self = windlass_settings::load(&Sources {
+        let mut config: Self = windlass_settings::load(&Sources {
             file,
             prefix: PREFIX,
             environment: Some(environment),
             elsewhere: NOT_SETTINGS,
             flags,
         })?;
+        // Compose files pass on what is not set as an empty text.
+        for text in [
+            &mut config.server.provisioning_key,
+            &mut config.device.name,
+            &mut config.device.time_zone,
+            &mut config.engine.scope,
+        ] {
+            text.take_if(|text| text.trim().is_empty());
+        }
         config.check()?;
         Ok(config)
     }
@@ -228,6 +238,14 @@ impl Config {
             ),
             ("report.every_seconds", self.report.every_seconds),
             ("engine.pull_stall_seconds", self.engine.pull_stall_seconds),
+            (
+                "update.retry_first_seconds",
+                self.update.retry_first_seconds.into(),
+            ),
+            (
+                "update.deadline_seconds",
+                self.update.deadline_seconds.into(),
+            ),
         ] {
             if value == 0 {
                 return Err(ConfigError::Contradiction(format!(
@@ -286,6 +304,13 @@ mod tests {
         assert!(text.contains("WINDLASS_AGENT_SERVER_URL?"), "{text}");
         let environment = env(&[("WINDLASS_AGENT_REPORT_EVERY_SECONDS", "0")]);
         assert!(Config::load(None, &environment, &[]).is_err());
+    }
+
+    #[test]
+    fn what_is_passed_on_empty_is_not_set() {
+        let environment = env(&[("WINDLASS_AGENT_SERVER_PROVISIONING_KEY", "")]);
+        let config = Config::load(None, &environment, &[]).unwrap();
+        assert_eq!(config.server.provisioning_key, None);
     }
 
     #[test]

@@ -16,6 +16,8 @@
 //! | `state` | the state directory: one lock, files that are whole or the one before |
 //! | `reconciler` | the loop |
 
+pub mod adopt;
+pub mod agent;
 pub mod backoff;
 pub mod config;
 pub mod facts;
@@ -24,6 +26,7 @@ pub mod identity;
 pub mod link;
 pub mod machine;
 pub mod picture;
+pub mod reconciler;
 pub mod report;
 pub mod reporter;
 pub mod ship;

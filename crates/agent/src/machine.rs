@@ -63,7 +63,8 @@ pub struct LogLine {
     pub text: String,
 }
 
-/// A container engine.
+/// A container engine. `work::Docker::new(&Config, scope: &str)` makes the real one, without asking it
+/// anything: an engine that is away is an answer of `observe`.
 pub trait Machine: Send + Sync + 'static {
     /// Looks at it. What probes saw, what registries offer and which locks are held comes from here too,
     /// without waiting for any of them: probes run beside, for the containers and specs of the last scene.

@@ -102,6 +102,25 @@ impl StateDir {
         remove(&self.path, name)
     }
 
+    /// Keeps others from changing a file that more than one program writes, as long as what is returned lives. Waits
+    /// for whoever has it, which is short.
+    ///
+    /// # Errors
+    /// [`StateError`] where the file system refuses.
+    pub fn guard(&self, name: &str) -> Result<std::fs::File, StateError> {
+        let path = self.file(&format!(".{name}.guard"));
+        let open = || {
+            let file = std::fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)?;
+            file.lock()?;
+            Ok(file)
+        };
+        open().map_err(|source| StateError::io("write", &path, source))
+    }
+
     /// Takes the directory for this process alone, as long as the lock lives.
     ///
     /// # Errors

@@ -21,6 +21,10 @@ async fn it_registers_with_the_same_identity_for_as_long_as_it_takes() {
         )
         .await;
     bench.admits().await;
+    let state = format!("/device/{}/state", bench.uuid());
+    bench
+        .answer("GET", &state, ResponseTemplate::new(304))
+        .await;
     bench.link();
     eventually("the server knows it", PATIENCE, async || {
         bench.line.is_confirmed()
