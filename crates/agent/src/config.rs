@@ -8,6 +8,7 @@ pub use windlass_settings::Error as ConfigError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use windlass_engine::Address;
 use windlass_reconcile::settings::Settings;
 use windlass_settings::Sources;
 
@@ -134,8 +135,6 @@ pub struct RegistrySection {
     pub credential_files: BTreeMap<String, PathBuf>,
     /// Mirrors by registry: `docker.io = "mirror.local:5000"`.
     pub mirrors: BTreeMap<String, String>,
-    /// Registries that are spoken to over http.
-    pub insecure: Vec<String>,
 }
 
 /// Reports.
@@ -230,6 +229,11 @@ impl Config {
 
     /// Refuses settings that contradict each other.
     fn check(&self) -> Result<(), ConfigError> {
+        if let Err(error) = self.engine.address.parse::<Address>() {
+            return Err(ConfigError::Contradiction(format!(
+                "engine.address: {error}"
+            )));
+        }
         for (name, value) in [
             ("server.poll_seconds", self.server.poll_seconds),
             (

@@ -19,6 +19,7 @@
 pub mod adopt;
 pub mod agent;
 pub mod backoff;
+pub mod cli;
 pub mod config;
 pub mod facts;
 pub mod history;

@@ -39,7 +39,6 @@ use windlass_engine::{Address, Credentials, Engine, Error, Info, PullSettings};
 use windlass_reconcile::memory::FailureClass;
 use windlass_reconcile::observed::{Observed, Offer};
 use windlass_reconcile::outcome::StepFailure;
-use windlass_reconcile::settings::Settings;
 use windlass_reconcile::step::Step;
 
 /// A container engine that speaks Docker's API.
@@ -76,7 +75,7 @@ impl Docker {
         let changed = Arc::new(Notify::new());
         Self {
             scope: scope.to_owned(),
-            prefix: Settings::default().prefix,
+            prefix: config.update.prefix.clone(),
             credentials: Credentials {
                 docker_config: config.registry.docker_config.clone(),
                 files: config.registry.credential_files.clone(),

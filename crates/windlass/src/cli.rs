@@ -124,6 +124,11 @@ pub(crate) enum Command {
     },
     /// Print the settings in force, secrets masked.
     CheckConfig(CheckConfig),
+    /// On a device: run what the server says on this machine's container engine.
+    Agent {
+        #[command(subcommand)]
+        command: windlass_agent::cli::Command,
+    },
     /// Print the completions of a shell.
     Completions {
         /// The shell.

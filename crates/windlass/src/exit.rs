@@ -93,6 +93,19 @@ impl From<StartError> for Failure {
     }
 }
 
+impl From<windlass_agent::cli::Failure> for Failure {
+    fn from(failure: windlass_agent::cli::Failure) -> Self {
+        let exit = match failure.code() {
+            2 => Exit::Usage,
+            3 => Exit::NotFound,
+            4 => Exit::Refused,
+            5 => Exit::Unreachable,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, failure.told())
+    }
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         // The reader went away, such as `head`: nothing to complain of.

@@ -67,6 +67,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::CheckConfig(given) => up::check_config(&given, &mut out),
         Command::Up(given) => runtime()?.block_on(up::up(&given)),
+        Command::Agent { command } => Ok(windlass_agent::cli::command(&command, arguments.json)?),
         Command::Demo(given) => runtime()?.block_on(demo::demo(&given, &mut out)),
         remote => {
             let server = arguments.server;
@@ -102,6 +103,7 @@ async fn operate(command: Command, server: &cli::Server, out: &mut Out) -> Resul
         Command::Quarantine { command } => quarantine::run(&client, command, out).await,
         Command::Keys { command } => keys::run(&client, command, out).await,
         Command::Up(_)
+        | Command::Agent { .. }
         | Command::Demo(_)
         | Command::CheckConfig(_)
         | Command::Completions { .. } => Ok(()),
