@@ -1,7 +1,7 @@
 //! Whether devices on their way back got there, by their reports.
 
 use crate::NAME;
-use crate::outcome::{Ends, TIMED_OUT, UNREADABLE};
+use crate::outcome::{Ends, NO_GOOD_IMAGE, TIMED_OUT, UNREADABLE};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use windlass_core::rollback::{Facts, Move, Outcome, judge};
@@ -160,6 +160,16 @@ fn way_back(evidence: Option<&Value>) -> Vec<Move> {
         .unwrap_or_default()
 }
 
+/// Whether services stayed on the image that was taken back, for want of one that is good for them.
+fn left_some(evidence: Option<&Value>) -> bool {
+    evidence
+        .and_then(|e| {
+            e.pointer("/rollback/services_without_a_good_image")?
+                .as_u64()
+        })
+        .is_some_and(|services| services > 0)
+}
+
 /// Those of them whose image is still the one they were put back on.
 fn still_wanted(state: &TargetState, moves: &[Move]) -> Vec<Wanted> {
     state
@@ -229,6 +239,20 @@ fn given_up(row: &InFlight, shipment: &Shipment, moves: &[Move], reason: &'stati
     }
 }
 
+/// An operator may take back an image that was healthy: it is not where to go next time.
+fn taken_back(row: &InFlight, moves: &[Move]) -> Vec<LastGood> {
+    moves
+        .iter()
+        .map(|m| LastGood {
+            device: row.device,
+            app_id: m.app_id,
+            service_id: m.service_id,
+            image: m.from.clone(),
+            rollout: None,
+        })
+        .collect()
+}
+
 fn decided(row: &InFlight, shipment: &Shipment, moves: &[Move], outcome: &Outcome) -> Looked {
     // Why it went back stays, unless something else is to be said.
     let cause = row
@@ -236,6 +260,11 @@ fn decided(row: &InFlight, shipment: &Shipment, moves: &[Move], outcome: &Outcom
         .as_ref()
         .and_then(|e| e.pointer("/rollback/reason")?.as_str());
     match outcome {
+        // A person has to see to the others.
+        Outcome::RolledBack if left_some(row.evidence.as_ref()) => Looked {
+            good: taken_back(row, moves),
+            ..given_up(row, shipment, moves, NO_GOOD_IMAGE)
+        },
         Outcome::RolledBack => Looked {
             row: written(row, DeviceStatus::RolledBack, cause),
             event: Some(event(
@@ -250,17 +279,7 @@ fn decided(row: &InFlight, shipment: &Shipment, moves: &[Move], outcome: &Outcom
                 }),
             )),
             failed: None,
-            // An operator may take back an image that was healthy: it is not where to go next time.
-            good: moves
-                .iter()
-                .map(|m| LastGood {
-                    device: row.device,
-                    app_id: m.app_id,
-                    service_id: m.service_id,
-                    image: m.from.clone(),
-                    rollout: None,
-                })
-                .collect(),
+            good: taken_back(row, moves),
         },
         Outcome::TimedOut => given_up(row, shipment, moves, TIMED_OUT),
         Outcome::Wait {

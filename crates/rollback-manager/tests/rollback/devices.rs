@@ -268,3 +268,38 @@ async fn one_device_is_put_back_on_an_order() {
         assert_eq!(world.scenario.target(world.device(2)).await, (2, image(2)));
     }
 }
+
+#[tokio::test]
+async fn a_device_of_which_a_service_stays_on_the_bad_image_is_not_called_back() {
+    for world in worlds(1, &lax()).await {
+        let device = world.device(0);
+        let (v1, v2, v9) = (image(1), image(2), image(9));
+        // Its second service had an image that is in quarantine by now.
+        let before = fleet::state(&[&v1, &v9]);
+        let present = fleet::state(&[&v2, &v2]);
+        let (old, new) = (state_id(&before), state_id(&present));
+        let mut tx = world.store().begin().await.unwrap();
+        targets::ensure_states(&mut tx, &[(old, before), (new, present)].into())
+            .await
+            .unwrap();
+        for (sql, state) in [
+            ("UPDATE device_targets SET state_id = $1", new),
+            ("UPDATE device_rollout_status SET old_state_id = $1", old),
+        ] {
+            tx.sql(sql).bind(state.0).execute().await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        world.quarantine(9).await;
+        world.scenario.fail(device).await;
+        world.pass().await;
+        assert_eq!(world.status(0).await, "rolling_back");
+        world.wait(1);
+        let said = Said::running(3, &v1, "c3");
+        world.scenario.report(device, &said).await;
+        world.until(0, "rollback_failed").await;
+        let row = world.scenario.row(device).await;
+        assert_eq!(row.reason.as_deref(), Some("no_good_image"));
+        assert_eq!(world.count(EventType::DeviceRollbackFailed).await, 1);
+        assert_eq!(world.count(EventType::DeviceRolledBack).await, 0);
+    }
+}

@@ -11,6 +11,7 @@ pub(crate) use windlass_service::Deps;
 pub(crate) use windlass_store::{
     Clock, Session, Store, commands, quarantine, rollbacks, rollouts, targets,
 };
+pub(crate) use windlass_testkit::fleet;
 pub(crate) use windlass_testkit::scenario::{Said, Scenario, clock, digest, image};
 pub(crate) use windlass_testkit::{TestStore, eventually, postgres_with, sqlite_with};
 pub(crate) use windlass_types::event::EventType;
