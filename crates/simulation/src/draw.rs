@@ -73,6 +73,23 @@ pub(crate) fn policy(dice: &mut fastrand::Rng, name: &str, now: DateTime<Utc>) -
     spec
 }
 
+/// Has limits grow with large fleets: one device after the other is the same for thirty devices and for
+/// thousands, only longer.
+pub(crate) fn for_fleet_of(devices: usize, limits: &mut Limits, failure: &mut FailureRule) {
+    let least = u32::try_from(devices / 30).unwrap_or(u32::MAX);
+    if let Some(most) = &mut limits.max_in_flight {
+        *most = (*most).max(least);
+    }
+    if let Some(ramp) = &mut limits.per_minute {
+        ramp.base = ramp.base.max(least);
+        ramp.max = ramp.max.map(|most| most.max(least));
+    }
+    for most in limits.max_unavailable.values_mut() {
+        *most = (*most).max(least);
+    }
+    failure.rollback_max_in_flight = failure.rollback_max_in_flight.max(least);
+}
+
 /// Takes the gates out of a policy.
 pub(crate) fn ungated(spec: &mut PolicySpec) {
     if matches!(spec.strategy, Strategy::Manual | Strategy::Scheduled) {

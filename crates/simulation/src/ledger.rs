@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use windlass_types::event::Cursor;
 use windlass_types::ids::{DeviceId, RolloutId, StateId};
-use windlass_types::rollout::{DeviceStatus, Rollout};
+use windlass_types::rollout::{DeviceStatus, Rollout, RolloutStatus};
 use windlass_types::target::{TargetSource, TargetState};
 
 /// A device's target as stored.
@@ -198,6 +198,14 @@ impl Ledger {
             .filter(|((id, _), row)| *id == rollout && row.status.is_in_flight());
         i64::try_from(mine.count()).unwrap_or(i64::MAX)
     }
+}
+
+/// Whether a rollout with this status goes on by itself.
+pub(crate) const fn goes_on(status: RolloutStatus) -> bool {
+    matches!(
+        status,
+        RolloutStatus::Pending | RolloutStatus::Scheduled | RolloutStatus::InProgress
+    )
 }
 
 fn digest_of(image: &str) -> Option<&str> {

@@ -3,6 +3,7 @@
 use crate::broken::{Broken, Held, Law};
 use crate::dice::percent;
 use crate::ended::{open, waits};
+use crate::ledger::goes_on;
 use crate::operators::Button;
 use crate::passes::Pass;
 use crate::plant;
@@ -17,6 +18,8 @@ const STEPS: u32 = 70;
 /// Rounds of calm after which everything must have ended or wait for a person. The times at which all
 /// windows are closed take no rounds, so that there is one for every batch however seldom they open.
 const ROUNDS: u32 = 220;
+/// And so many for each device: rules may let them go on, or back, one after the other.
+const ROUNDS_EACH: u32 = 8;
 /// Rounds after which people end what pauses again and again.
 const PATIENCE: u32 = 60;
 
@@ -122,7 +125,8 @@ async fn all_passes(world: &mut World) -> Held {
 async fn calm(world: &mut World) -> Held {
     world.calm = true;
     world.note(|| "calm".to_owned());
-    for round in 0..ROUNDS {
+    let rounds = ROUNDS + ROUNDS_EACH * u32::try_from(world.fleet.len()).unwrap_or(0);
+    for round in 0..rounds {
         all_passes(world).await?;
         if open(world).await?.is_empty() {
             return Ok(());
@@ -149,7 +153,7 @@ async fn calm(world: &mut World) -> Held {
     left.extend(waits(world).await?);
     Err(Broken::law(
         Law::EverythingEnds,
-        format!("after {ROUNDS} rounds of calm: {}", left.join("; ")),
+        format!("after {rounds} rounds of calm: {}", left.join("; ")),
     ))
 }
 
@@ -219,7 +223,7 @@ async fn let_go(world: &mut World, round: u32) -> Held {
     Ok(())
 }
 
-/// Rollouts under way that never let more than so many devices of a tag be away, while one with that tag
+/// Rollouts that go on by themselves and never let more than so many devices of a tag be away, while one with that tag
 /// failed and was not put back: it is away until a person does something about it, and so they wait for
 /// a person.
 fn held_by_failed(world: &World) -> Vec<RolloutId> {
@@ -238,7 +242,7 @@ fn held_by_failed(world: &World) -> Vec<RolloutId> {
         .ledger
         .rollouts
         .values()
-        .filter(|rollout| rollout.status == RolloutStatus::InProgress)
+        .filter(|rollout| goes_on(rollout.status))
         .filter(|rollout| rollout.rule.limits.max_unavailable.keys().any(has_failed))
         .map(|rollout| rollout.id)
         .collect()

@@ -3,7 +3,7 @@
 use crate::broken::{Broken, Held};
 use crate::dice::{Dice, one_of, percent};
 use crate::fleet::{Device, first_state};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, goes_on};
 use crate::open::closed_for;
 use crate::operators::{self, Button};
 use crate::passes::{Pass, Replica};
@@ -22,7 +22,6 @@ use windlass_store::{Clock, Session, Store, events, presence, targets};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::{DeviceId, PolicyId, RolloutId};
 use windlass_types::policy::PolicySpec;
-use windlass_types::rollout::RolloutStatus;
 
 /// All there is.
 pub(crate) struct World {
@@ -96,6 +95,7 @@ impl World {
         for number in 0..dice.rules.usize(1..4) {
             let id = PolicyId(tx.new_id());
             let mut spec = draw::policy(&mut dice.rules, &format!("policy-{number}"), now);
+            draw::for_fleet_of(world.fleet.len(), &mut spec.limits, &mut spec.failure);
             // The first is about something that every fleet has.
             if plain {
                 draw::ungated(&mut spec);
@@ -275,13 +275,22 @@ impl World {
     /// A button drawn and about to be pressed.
     pub(crate) fn button(&mut self) -> Option<Running> {
         let now = self.now();
-        let button = operators::drawn(
+        let mut button = operators::drawn(
             &mut self.dice.operators,
             &self.ledger,
             &self.policies,
             &mut self.next_version,
             now,
         )?;
+        match &mut button {
+            Button::MakePolicy(spec) | Button::ChangePolicy(_, spec) => {
+                draw::for_fleet_of(self.fleet.len(), &mut spec.limits, &mut spec.failure);
+            }
+            Button::Trigger(rule, _, _) => {
+                draw::for_fleet_of(self.fleet.len(), &mut rule.limits, &mut rule.failure);
+            }
+            _ => {}
+        }
         let button = if self.plain {
             operators::ungated(button)?
         } else {
@@ -336,7 +345,8 @@ impl World {
     /// rollout waits for something else.
     pub(crate) fn closed_for(&self) -> Option<TimeDelta> {
         let mut waiting = BTreeMap::new();
-        for rollout in self.ledger.rollouts.values().filter(|r| moves(r.status)) {
+        let going = self.ledger.rollouts.values();
+        for rollout in going.filter(|r| goes_on(r.status)) {
             let pending: Vec<DeviceId> = self.ledger.pending(rollout.id).collect();
             if pending.is_empty() {
                 return None;
@@ -370,12 +380,4 @@ fn report_work(api: &Deps, said: Vec<Said>) -> Work {
         let group: Vec<&Said> = said.iter().collect();
         write_reports(&api, &group).await.map(drop)
     })
-}
-
-/// Whether a rollout goes on by itself.
-const fn moves(status: RolloutStatus) -> bool {
-    matches!(
-        status,
-        RolloutStatus::Pending | RolloutStatus::Scheduled | RolloutStatus::InProgress
-    )
 }
