@@ -1,5 +1,8 @@
 //! A thin typed face over the two sqlx drivers: one text of SQL, parameters and rows that both
 //! databases take, checked by the compiler. See docs/adr/0003-one-store-two-databases.md.
+//!
+//! In loops a limit that is a parameter is written `LIMIT CAST($3 AS BIGINT)`: SQLite looks at the
+//! value of a bare one when it plans, and so plans the statement anew each time one is bound.
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};

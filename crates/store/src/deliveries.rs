@@ -164,7 +164,7 @@ pub async fn list(
         .built(format!(
             "SELECT {COLUMNS} FROM webhook_deliveries WHERE ($1 IS NULL OR endpoint = $1) \
              AND ($2 IS NULL OR decision = $2) AND ($3 IS NULL OR id < $3) \
-             ORDER BY id DESC LIMIT $4"
+             ORDER BY id DESC LIMIT CAST($4 AS BIGINT)"
         ))
         .bind(endpoint.map(str::to_owned))
         .bind(decision.map(|decision| decision.as_str().to_owned()))
@@ -273,7 +273,7 @@ pub async fn expire(session: &mut Session, before: DateTime<Utc>, limit: i64) ->
             "DELETE FROM webhook_deliveries WHERE id IN (SELECT d.id FROM webhook_deliveries d \
              WHERE d.received_at < $1 AND d.body IS NOT NULL AND NOT EXISTS \
              (SELECT 1 FROM image_versions v WHERE v.delivery_id = d.id) \
-             ORDER BY d.received_at LIMIT $2)",
+             ORDER BY d.received_at LIMIT CAST($2 AS BIGINT))",
         )
         .bind(before)
         .bind(limit)
@@ -284,7 +284,7 @@ pub async fn expire(session: &mut Session, before: DateTime<Utc>, limit: i64) ->
             "UPDATE webhook_deliveries SET body = NULL WHERE id IN (SELECT d.id \
              FROM webhook_deliveries d WHERE d.received_at < $1 AND d.body IS NOT NULL AND EXISTS \
              (SELECT 1 FROM image_versions v WHERE v.delivery_id = d.id) \
-             ORDER BY d.received_at LIMIT $2)",
+             ORDER BY d.received_at LIMIT CAST($2 AS BIGINT))",
         )
         .bind(before)
         .bind(limit)

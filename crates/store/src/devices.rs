@@ -148,7 +148,7 @@ pub async fn list(
             2,
         );
     }
-    sql.push_str(&format!(" ORDER BY d.uuid LIMIT ${next}"));
+    sql.push_str(&format!(" ORDER BY d.uuid LIMIT CAST(${next} AS BIGINT)"));
     let mut statement = session
         .built(sql)
         .bind(after.map_or(Uuid::nil(), |id| id.0));
@@ -245,7 +245,7 @@ pub async fn fleets(
     let rows: Vec<(String, i64, DateTime<Utc>)> = session
         .sql(
             "SELECT f.id, (SELECT COUNT(*) FROM devices d WHERE d.fleet_id = f.id), f.created_at \
-             FROM fleets f WHERE f.id > $1 ORDER BY f.id LIMIT $2",
+             FROM fleets f WHERE f.id > $1 ORDER BY f.id LIMIT CAST($2 AS BIGINT)",
         )
         .bind(after.map_or_else(String::new, |fleet| fleet.as_str().to_owned()))
         .bind(limit)
@@ -302,7 +302,7 @@ pub async fn credentials_page(
 ) -> Result<Vec<Credentials>> {
     let rows: Vec<CredentialRow> = session
         .built(format!(
-            "{CREDENTIALS} WHERE d.uuid > $1 ORDER BY d.uuid LIMIT $2"
+            "{CREDENTIALS} WHERE d.uuid > $1 ORDER BY d.uuid LIMIT CAST($2 AS BIGINT)"
         ))
         .bind(after.map_or(Uuid::nil(), |id| id.0))
         .bind(limit)
@@ -376,7 +376,7 @@ pub async fn changes_after(
     let rows: Vec<ChangeRow> = session
         .sql(
             "SELECT tx, seq, type, device_uuid, version FROM settled_events \
-             WHERE (tx, seq) > ($1, $2) ORDER BY tx, seq LIMIT $3",
+             WHERE (tx, seq) > ($1, $2) ORDER BY tx, seq LIMIT CAST($3 AS BIGINT)",
         )
         .bind(cursor.tx)
         .bind(cursor.seq)

@@ -184,7 +184,7 @@ pub(crate) async fn append_each(
 /// Whatever the database says.
 pub async fn after(session: &mut Session, cursor: Cursor, limit: i64) -> Result<Vec<Event>> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM settled_events WHERE (tx, seq) > ($1, $2) ORDER BY tx, seq LIMIT $3"
+        "SELECT {COLUMNS} FROM settled_events WHERE (tx, seq) > ($1, $2) ORDER BY tx, seq LIMIT CAST($3 AS BIGINT)"
     );
     let rows: Vec<Row> = session
         .built(sql)
@@ -208,7 +208,7 @@ pub async fn of_rollout(
 ) -> Result<Vec<Event>> {
     let sql = format!(
         "SELECT {COLUMNS} FROM settled_events WHERE rollout_id = $1 AND (tx, seq) > ($2, $3) \
-         ORDER BY tx, seq LIMIT $4"
+         ORDER BY tx, seq LIMIT CAST($4 AS BIGINT)"
     );
     let rows: Vec<Row> = session
         .built(sql)

@@ -294,7 +294,7 @@ pub async fn take_questions(
     let versions: Vec<Taken> = session
         .sql(
             "UPDATE image_versions SET next_resolve_at = $1 WHERE id IN (SELECT id FROM image_versions \
-             WHERE next_resolve_at <= $2 AND replaced_at IS NULL ORDER BY next_resolve_at LIMIT $3) \
+             WHERE next_resolve_at <= $2 AND replaced_at IS NULL ORDER BY next_resolve_at LIMIT CAST($3 AS BIGINT)) \
              AND next_resolve_at <= $2 AND replaced_at IS NULL \
              RETURNING id, repository, tag, resolve_attempts, correlation_id",
         )
@@ -308,7 +308,7 @@ pub async fn take_questions(
             "UPDATE image_triggers SET next_resolve_at = $1 WHERE id IN (SELECT id FROM image_triggers \
              WHERE digest IS NULL AND (settled_at IS NULL OR next_resolve_at IS NOT NULL) \
              AND COALESCE(next_resolve_at, created_at) <= $2 \
-             ORDER BY id LIMIT $3) AND digest IS NULL \
+             ORDER BY id LIMIT CAST($3 AS BIGINT)) AND digest IS NULL \
              AND (settled_at IS NULL OR next_resolve_at IS NOT NULL) AND COALESCE(next_resolve_at, created_at) <= $2 \
              RETURNING id, repository, tag, resolve_attempts, correlation_id",
         )

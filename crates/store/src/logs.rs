@@ -86,7 +86,7 @@ pub async fn list(
         .sql(
             "SELECT id, logged_at, received_at, level, message, service_name, container_id, \
              is_stderr, source FROM device_logs WHERE device_uuid = $1 AND id < $2 \
-             ORDER BY id DESC LIMIT $3",
+             ORDER BY id DESC LIMIT CAST($3 AS BIGINT)",
         )
         .bind(device.0)
         .bind(before.unwrap_or(i64::MAX))
@@ -121,7 +121,7 @@ pub async fn delete_before(
     session
         .sql(
             "DELETE FROM device_logs WHERE id IN \
-             (SELECT id FROM device_logs WHERE received_at < $1 ORDER BY received_at LIMIT $2)",
+             (SELECT id FROM device_logs WHERE received_at < $1 ORDER BY received_at LIMIT CAST($2 AS BIGINT))",
         )
         .bind(before)
         .bind(limit)

@@ -78,7 +78,7 @@ pub async fn open_versions(
         .sql(
             "SELECT id FROM image_versions WHERE planned_at IS NULL AND id > $1 AND \
              (digest IS NOT NULL OR replaced_at IS NOT NULL OR resolve_attempts >= $2) \
-             ORDER BY id LIMIT $3",
+             ORDER BY id LIMIT CAST($3 AS BIGINT)",
         )
         .bind(after.map_or(Uuid::nil(), |id| id.0))
         .bind(attempts)
@@ -253,7 +253,7 @@ pub async fn open_triggers(
         .sql(
             "SELECT id FROM image_triggers WHERE settled_at IS NULL AND id > $1 AND \
              (digest IS NOT NULL OR (on_unresolved = 'ship_tag' AND resolve_attempts >= $2)) \
-             ORDER BY id LIMIT $3",
+             ORDER BY id LIMIT CAST($3 AS BIGINT)",
         )
         .bind(after.map_or(Uuid::nil(), |id| id.0))
         .bind(attempts)

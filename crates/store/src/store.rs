@@ -24,6 +24,9 @@ pub enum Kind {
     Sqlite,
 }
 
+/// Statements that a SQLite connection keeps prepared: more than all of the services together have.
+const STATEMENTS: usize = 400;
+
 /// How to open a store.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -143,10 +146,13 @@ impl Store {
                         SqliteSynchronous::Off
                     })
                     .foreign_keys(true)
+                    .statement_cache_capacity(STATEMENTS)
                     .busy_timeout(Duration::from_secs(10));
                 let pool = |size| {
                     SqlitePoolOptions::new()
                         .max_connections(size)
+                        // A file goes nowhere: what fails, fails in the statement.
+                        .test_before_acquire(false)
                         .acquire_timeout(options.acquire_timeout)
                 };
                 // The writer first: it makes the file.
@@ -169,6 +175,16 @@ impl Store {
     pub fn watched(&self, watch: Arc<dyn Watch>) -> Self {
         Self {
             watch: Some(watch),
+            ..self.clone()
+        }
+    }
+
+    /// The same store, on the same connections, with another clock and other ids: for tests that begin anew.
+    #[must_use]
+    pub fn with(&self, clock: Clock, ids: Ids) -> Self {
+        Self {
+            clock,
+            ids,
             ..self.clone()
         }
     }

@@ -246,7 +246,7 @@ pub async fn claim(session: &mut Session, limit: i64) -> Result<Vec<DueCheck>> {
            AND d.device_uuid = c.device_uuid AND d.status = 'verifying' \
          JOIN devices v ON v.uuid = c.device_uuid \
          LEFT JOIN device_current_state s ON s.device_uuid = c.device_uuid \
-         WHERE c.next_at <= $1 ORDER BY c.next_at LIMIT $2{lock}"
+         WHERE c.next_at <= $1 ORDER BY c.next_at LIMIT CAST($2 AS BIGINT){lock}"
     );
     let rows: Vec<DueRow> = session.built(sql).bind(now).bind(limit).all().await?;
     let due: Vec<DueCheck> = rows

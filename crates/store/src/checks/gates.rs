@@ -128,7 +128,7 @@ pub async fn claim_gates(session: &mut Session, limit: i64) -> Result<Vec<DueGat
         "SELECT c.rollout_id, c.batch, c.position, c.tries, c.failed_in_row, c.deadline_at \
          FROM rollout_checks c JOIN image_rollouts r ON r.id = c.rollout_id \
            AND r.current_batch = c.batch AND r.status = 'in_progress' \
-         WHERE c.next_at <= $1 ORDER BY c.next_at LIMIT $2{lock}"
+         WHERE c.next_at <= $1 ORDER BY c.next_at LIMIT CAST($2 AS BIGINT){lock}"
     );
     let rows: Vec<Row> = session.built(sql).bind(now).bind(limit).all().await?;
     let mut due = Vec::with_capacity(rows.len());

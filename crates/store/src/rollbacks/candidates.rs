@@ -125,7 +125,7 @@ pub async fn candidates(
         Kind::Postgres => "d.device_uuid",
     };
     let sql = format!(
-        "{} WHERE d.rollout_id = $1 AND {}{}{among} ORDER BY {order} LIMIT $2{}",
+        "{} WHERE d.rollout_id = $1 AND {}{}{among} ORDER BY {order} LIMIT CAST($2 AS BIGINT){}",
         claim::SELECT,
         condition(scope),
         presence(who),
@@ -164,7 +164,7 @@ async fn lock_targets(
          (SELECT d.device_uuid FROM device_rollout_status d \
          JOIN device_targets known ON known.device_uuid = d.device_uuid \
          LEFT JOIN device_current_state c ON c.device_uuid = d.device_uuid \
-         WHERE d.rollout_id = $1 AND {}{} ORDER BY {} LIMIT $2) \
+         WHERE d.rollout_id = $1 AND {}{} ORDER BY {} LIMIT CAST($2 AS BIGINT)) \
          ORDER BY device_uuid FOR UPDATE",
         condition(scope),
         presence(who),

@@ -145,7 +145,7 @@ async fn latest(session: &mut Session, counted: &Counted) -> Result<Vec<bool>> {
     let sql = format!(
         "SELECT d.verdict FROM device_rollout_status d WHERE d.rollout_id = $1 \
          AND d.verdict IS NOT NULL AND d.verdict IN ('healthy', 'failed') \
-         AND d.judged_at > $2{} ORDER BY d.judged_at DESC, d.device_uuid DESC LIMIT ${}",
+         AND d.judged_at > $2{} ORDER BY d.judged_at DESC, d.device_uuid DESC LIMIT CAST(${} AS BIGINT)",
         counted.others(),
         if with_digest { 4 } else { 3 }
     );

@@ -60,7 +60,7 @@ pub async fn changed_since(session: &mut Session, cursor: Cursor) -> Result<Chan
     let rows: Vec<Row> = session
         .sql(
             "SELECT tx, seq, type, rollout_id, device_uuid FROM settled_events \
-             WHERE (tx, seq) > ($1, $2) ORDER BY tx, seq LIMIT $3",
+             WHERE (tx, seq) > ($1, $2) ORDER BY tx, seq LIMIT CAST($3 AS BIGINT)",
         )
         .bind(cursor.tx)
         .bind(cursor.seq)

@@ -142,9 +142,9 @@ async fn mark(
         .value(rollout.id.0)
         .text(" AND status = 'pending' AND device_uuid IN (SELECT device_uuid FROM (");
     open_now(&mut sql, session, rollout, of);
-    sql.text(") c ORDER BY c.place, c.device_uuid LIMIT ")
+    sql.text(") c ORDER BY c.place, c.device_uuid LIMIT CAST(")
         .value(of.at_most)
-        .text(")");
+        .text(" AS BIGINT))");
     sql.on(session).execute().await
 }
 
