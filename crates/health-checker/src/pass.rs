@@ -83,6 +83,11 @@ pub async fn reports(deps: &Deps, counter: &Counter, group: i64) -> Result<Next>
 /// # Errors
 /// Whatever the store says; then nothing was judged.
 pub async fn due(deps: &Deps, counter: &Counter, group: i64) -> Result<Next> {
+    let mut read = deps.store.read().await?;
+    if !verdicts::any_due(&mut read, IN_FLIGHT).await? {
+        return Ok(Next::Idle);
+    }
+    drop(read);
     let mut tx = deps.store.begin().await?;
     let rows = verdicts::due(&mut tx, IN_FLIGHT, group).await?;
     finish_group(deps, counter, tx, rows, group).await
@@ -93,6 +98,11 @@ pub async fn due(deps: &Deps, counter: &Counter, group: i64) -> Result<Next> {
 /// # Errors
 /// Whatever the store says; then nothing was judged.
 pub async fn returned(deps: &Deps, counter: &Counter, group: i64) -> Result<Next> {
+    let mut read = deps.store.read().await?;
+    if !verdicts::any_returned(&mut read).await? {
+        return Ok(Next::Idle);
+    }
+    drop(read);
     let mut tx = deps.store.begin().await?;
     let rows = verdicts::returned(&mut tx, group).await?;
     finish_group(deps, counter, tx, rows, group).await

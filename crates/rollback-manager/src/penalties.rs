@@ -39,6 +39,18 @@ pub fn rule(settings: &RollbackSection) -> std::result::Result<Rule, StartError>
 /// # Errors
 /// Whatever the store says.
 pub async fn run(deps: &Deps, rule: &Rule, group: i64) -> Result<Next> {
+    let mut read = deps.store.read().await?;
+    let since = read.now() - rule.within;
+    let due = penalties::any_due(&mut read).await?;
+    let idle = !due
+        && (rule.failures == 0
+            || penalties::suspects(&mut read, since, rule.failures, 1)
+                .await?
+                .is_empty());
+    if idle {
+        return Ok(Next::Idle);
+    }
+    drop(read);
     let mut tx = deps.store.begin().await?;
     let now = tx.now();
     let mut done = penalties::end_due(&mut tx, group, NAME).await?;

@@ -53,6 +53,11 @@ pub async fn reports(deps: &Deps, group: i64) -> Result<Next> {
 /// # Errors
 /// Whatever the store says.
 pub async fn due(deps: &Deps, group: i64) -> Result<Next> {
+    let mut read = deps.store.read().await?;
+    if !verdicts::any_due(&mut read, ON_THE_WAY).await? {
+        return Ok(Next::Idle);
+    }
+    drop(read);
     let mut tx = deps.store.begin().await?;
     let rows = verdicts::due(&mut tx, ON_THE_WAY, group).await?;
     let full = i64::try_from(rows.len()).unwrap_or(i64::MAX) >= group;

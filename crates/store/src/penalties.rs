@@ -51,7 +51,7 @@ pub async fn suspects(
     let devices: Vec<(Uuid,)> = session
         .built(format!(
             "SELECT d.device_uuid {from} WHERE {failed} GROUP BY d.device_uuid \
-             HAVING COUNT(DISTINCT d.rollout_id) >= $3 ORDER BY d.device_uuid LIMIT $4"
+             HAVING COUNT(DISTINCT d.rollout_id) >= $3 ORDER BY d.device_uuid LIMIT CAST($4 AS BIGINT)"
         ))
         .bind(since)
         .bind(now)
@@ -163,6 +163,23 @@ pub async fn add(session: &mut Session, penalties: &[NewPenalty], actor: &str) -
     Ok(added)
 }
 
+/// Whether the time of any device that is set aside is over.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn any_due(session: &mut Session) -> Result<bool> {
+    let now = session.now();
+    let found: Option<(Uuid,)> = session
+        .sql(
+            "SELECT device_uuid FROM device_penalties WHERE ended_at IS NULL AND until <= $1 \
+             LIMIT 1",
+        )
+        .bind(now)
+        .optional()
+        .await?;
+    Ok(found.is_some())
+}
+
 /// Tells of up to `limit` devices whose time is over, or that were deleted, that they take part
 /// again. Returns how many.
 ///
@@ -174,7 +191,7 @@ pub async fn end_due(session: &mut Session, limit: i64, actor: &str) -> Result<u
         .sql(
             "UPDATE device_penalties SET ended_at = $1 WHERE ended_at IS NULL AND device_uuid IN \
              (SELECT p.device_uuid FROM device_penalties p WHERE p.ended_at IS NULL \
-             AND p.until <= $2 ORDER BY p.until LIMIT $3) RETURNING device_uuid",
+             AND p.until <= $2 ORDER BY p.until LIMIT CAST($3 AS BIGINT)) RETURNING device_uuid",
         )
         .bind(now)
         .bind(now)
@@ -278,7 +295,7 @@ pub async fn list(
     let rows: Vec<Row> = session
         .sql(
             "SELECT device_uuid, reason, evidence, since, until FROM device_penalties \
-             WHERE device_uuid > $1 AND until > $2 ORDER BY device_uuid LIMIT $3",
+             WHERE device_uuid > $1 AND until > $2 ORDER BY device_uuid LIMIT CAST($3 AS BIGINT)",
         )
         .bind(after.map_or(Uuid::nil(), |device| device.0))
         .bind(now)

@@ -8,7 +8,8 @@ mod retry;
 mod write;
 
 pub use claim::{
-    Changed, InFlight, Shipment, changed, due, of_devices, returned, set_aside, shipments,
+    Changed, InFlight, Shipment, any_due, any_returned, changed, due, of_devices, returned,
+    set_aside, shipments,
 };
 pub use retry::{PutOff, hold_active, put_off};
 pub use write::{LastGood, Verdict, Written, failed_images, last_good, no_longer_good, write};

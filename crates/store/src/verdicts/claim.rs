@@ -295,12 +295,49 @@ pub async fn due(
     // The first condition is the index's own, word by word, so that SQLite takes it.
     let sql = format!(
         "{SELECT} WHERE d.status IN ('scheduled', 'updating', 'verifying', 'rolling_back') \
-         AND d.status IN ({}) AND d.check_at <= $1 ORDER BY d.check_at LIMIT $2{}",
+         AND d.status IN ({}) AND d.check_at <= $1 ORDER BY d.check_at LIMIT CAST($2 AS BIGINT){}",
         list(statuses),
         lock(session, false)
     );
     let rows = session.built(sql).bind(now).bind(limit).all().await?;
     read(session, rows).await
+}
+
+/// Whether the time of any row in these statuses has come: whoever only looks takes no lock.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn any_due(session: &mut Session, statuses: &[DeviceStatus]) -> Result<bool> {
+    let now = session.now();
+    // The first condition is the index's own, word by word, so that SQLite takes it.
+    let sql = format!(
+        "SELECT d.device_uuid FROM device_rollout_status d \
+         WHERE d.status IN ('scheduled', 'updating', 'verifying', 'rolling_back') \
+         AND d.status IN ({}) AND d.check_at <= $1 LIMIT 1",
+        list(statuses)
+    );
+    let found: Option<(Uuid,)> = session.built(sql).bind(now).optional().await?;
+    Ok(found.is_some())
+}
+
+/// That the device of an unreachable row was seen since.
+const IS_BACK: &str = "d.status = 'unreachable' \
+     AND (p.last_seen_at > d.updated_at OR c.received_at > d.updated_at)";
+
+/// Whether the device of any unreachable row was seen since.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn any_returned(session: &mut Session) -> Result<bool> {
+    let found: Option<(Uuid,)> = session
+        .built(format!(
+            "SELECT d.device_uuid FROM device_rollout_status d \
+             LEFT JOIN device_current_state c ON c.device_uuid = d.device_uuid \
+             LEFT JOIN device_presence p ON p.device_uuid = d.device_uuid WHERE {IS_BACK} LIMIT 1"
+        ))
+        .optional()
+        .await?;
+    Ok(found.is_some())
 }
 
 /// Up to `limit` unreachable rows whose device was seen since, the one seen last first, locked.
@@ -309,9 +346,7 @@ pub async fn due(
 /// Whatever the database says.
 pub async fn returned(session: &mut Session, limit: i64) -> Result<Vec<InFlight>> {
     let sql = format!(
-        "{SELECT} WHERE d.status = 'unreachable' \
-         AND (p.last_seen_at > d.updated_at OR c.received_at > d.updated_at) \
-         ORDER BY COALESCE(p.last_seen_at, c.received_at) DESC LIMIT $1{}",
+        "{SELECT} WHERE {IS_BACK} ORDER BY COALESCE(p.last_seen_at, c.received_at) DESC LIMIT CAST($1 AS BIGINT){}",
         lock(session, false)
     );
     let rows = session.built(sql).bind(limit).all().await?;
