@@ -26,9 +26,8 @@ mod world;
 pub use broken::{Broken, Law};
 pub use plant::Plant;
 
-use anyhow::Context as _;
 use chrono::{DateTime, Utc};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use windlass_store::{Clock, Ids, Options, Store};
 use world::World;
 
@@ -68,11 +67,15 @@ pub struct Outcome {
     pub fingerprint: String,
 }
 
-/// Worlds one after the other, each in a database of its own.
+/// Worlds one after the other, in one database that is emptied between them: its connections and their
+/// statements stay.
 #[derive(Debug)]
 pub struct Simulation {
-    folder: tempfile::TempDir,
-    template: Vec<u8>,
+    store: Store,
+    /// Deletes all that is in it.
+    empty: String,
+    /// It goes when this does.
+    _folder: tempfile::TempDir,
 }
 
 /// Wednesday, so that windows of every kind come up.
@@ -91,11 +94,37 @@ impl Simulation {
         } else {
             tempfile::tempdir()
         }?;
-        let path = folder.path().join("template.db");
-        let store = Store::open(&options(&path, 0, &Clock::System)).await?;
-        store.close().await;
-        let template = std::fs::read(&path).context("the migrated database")?;
-        Ok(Self { folder, template })
+        let path = folder.path().join("world.db");
+        let options = Options {
+            durable: false,
+            ..Options::new(format!("sqlite:{}", path.display()))
+        };
+        let store = Store::open(&options).await?;
+        let mut read = store.read().await?;
+        let tables: Vec<(String,)> = read
+            .sql(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> '_sqlx_migrations' \
+                 AND (name NOT LIKE 'sqlite_%' OR name = 'sqlite_sequence') ORDER BY name",
+            )
+            .all()
+            .await?;
+        drop(read);
+        let deletes = tables.iter().map(|(name,)| format!("DELETE FROM {name};"));
+        Ok(Self {
+            store,
+            empty: deletes.collect(),
+            _folder: folder,
+        })
+    }
+
+    /// Leaves nothing of the world before.
+    async fn begin_anew(&self) -> anyhow::Result<()> {
+        let mut tx = self.store.begin().await?;
+        // Rows go in the order of tables' names; together they leave nothing that refers to another.
+        tx.sql("PRAGMA defer_foreign_keys = ON").execute().await?;
+        tx.built(self.empty.clone()).execute().await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Runs the world of this seed.
@@ -103,13 +132,13 @@ impl Simulation {
     /// # Errors
     /// Where the world cannot be made; a broken law is an outcome, not an error.
     pub async fn run(&self, seed: u64, settings: &Settings) -> anyhow::Result<Outcome> {
-        let path: PathBuf = self.folder.path().join(format!("{seed}.db"));
-        std::fs::write(&path, &self.template)?;
+        self.begin_anew().await?;
         let beginning: DateTime<Utc> = BEGINNING.parse()?;
         let clock = Clock::manual(beginning);
-        let store = Store::connect(&options(&path, seed, &clock)).await?;
+        let ids = Ids::seeded(dice::child(seed, "ids"));
+        let store = self.store.with(clock.clone(), ids);
         let most = settings.most_devices.unwrap_or(u64::MAX);
-        let mut world = World::new(seed, store.clone(), clock, most, settings.plain).await?;
+        let mut world = World::new(seed, store, clock, most, settings.plain).await?;
         world.plant = settings.plant;
         world.trace = settings.trace;
         let broken = run::run(&mut world, settings.safety_only).await.err();
@@ -123,21 +152,6 @@ impl Simulation {
             devices: world.fleet.len(),
             fingerprint: format!("{:?} {:?}", world.ledger.model, world.ledger.last),
         };
-        drop(world);
-        store.close().await;
-        for end in ["", "-wal", "-shm"] {
-            // What is not there need not be removed.
-            std::fs::remove_file(format!("{}{end}", path.display())).ok();
-        }
         Ok(outcome)
-    }
-}
-
-fn options(path: &Path, seed: u64, clock: &Clock) -> Options {
-    Options {
-        clock: clock.clone(),
-        ids: Ids::seeded(dice::child(seed, "ids")),
-        durable: false,
-        ..Options::new(format!("sqlite:{}", path.display()))
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     /// The simulation's own view, which nobody watches.
     pub(crate) store: Store,
+    /// What looks at each transaction reads with it.
+    looks: Session,
     pub(crate) replicas: Vec<Replica>,
     api: Deps,
     api_process: Arc<Process>,
@@ -64,6 +66,7 @@ impl World {
         let api = Deps::new(store.watched(Arc::clone(&api_process) as _), Bus::local());
         let now = clock.now();
         let mut world = Self {
+            looks: store.read().await?,
             replicas: vec![Replica::new(&store)?, Replica::new(&store)?],
             api,
             api_process,
@@ -128,7 +131,7 @@ impl World {
 
     pub(crate) async fn look(&mut self) -> Held {
         let before = self.ledger.events;
-        let result = self.ledger.look(&self.store, &self.fleet).await;
+        let result = self.ledger.look(&mut self.looks, &self.fleet).await;
         if self.trace {
             let new = usize::try_from(self.ledger.events - before).unwrap_or(0);
             let skip = self.ledger.last.len().saturating_sub(new);

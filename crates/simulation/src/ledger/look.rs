@@ -6,7 +6,7 @@ use crate::fleet::Device;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
-use windlass_store::{Session, Store, events, rollouts, targets};
+use windlass_store::{Session, events, rollouts, targets};
 use windlass_types::event::{Event, EventType};
 use windlass_types::ids::{DeviceId, RolloutId, StateId};
 use windlass_types::image::ImageReference;
@@ -40,12 +40,16 @@ impl Ledger {
     ///
     /// # Errors
     /// The law that was broken.
-    pub(crate) async fn look(&mut self, store: &Store, fleet: &BTreeMap<DeviceId, Device>) -> Held {
-        let mut read = store.read().await?;
+    pub(crate) async fn look(
+        &mut self,
+        read: &mut Session,
+        fleet: &BTreeMap<DeviceId, Device>,
+    ) -> Held {
+        read.refresh().await?;
         let now = read.now();
         let mut told: Vec<Event> = Vec::new();
         loop {
-            let page = events::after(&mut read, self.cursor, 1_000).await?;
+            let page = events::after(read, self.cursor, 1_000).await?;
             let full = page.len() == 1_000;
             if let Some(last) = page.last() {
                 self.cursor = last.id;
@@ -55,9 +59,9 @@ impl Ledger {
                 break;
             }
         }
-        let changes = self.read_targets(&mut read).await?;
-        self.read_rows(&mut read).await?;
-        self.read_rollouts(&mut read, &told).await?;
+        let changes = self.read_targets(read).await?;
+        self.read_rows(read).await?;
+        self.read_rollouts(read, &told).await?;
         self.looked_at = now;
         if told.iter().any(|e| {
             matches!(
@@ -65,7 +69,7 @@ impl Ledger {
                 EventType::DeviceRegistered | EventType::DeviceChanged
             )
         }) {
-            self.read_devices(&mut read).await?;
+            self.read_devices(read).await?;
         }
         self.events += told.len() as u64;
         for event in &told {
@@ -79,7 +83,7 @@ impl Ledger {
         for event in &told {
             self.note(event, &changes, fleet)?;
         }
-        self.admissions(&mut read, &told, &changes, now).await?;
+        self.admissions(read, &told, &changes, now).await?;
         self.provenance(&told, &changes);
         Ok(())
     }
