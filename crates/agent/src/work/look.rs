@@ -8,7 +8,7 @@ use windlass_engine::{Found, FoundImage, free_bytes};
 use windlass_reconcile::ask;
 use windlass_reconcile::label;
 use windlass_reconcile::memory::FailureClass;
-use windlass_reconcile::observed::{Container, Image, Observed, ProbeResults};
+use windlass_reconcile::observed::{Container, ContainerState, Image, Observed, ProbeResults};
 
 impl Docker {
     pub(super) async fn look(&self, scene: &Scene) -> Result<Observed, Trouble> {
@@ -66,7 +66,20 @@ impl Docker {
         let mut found = Vec::with_capacity(ids.len());
         for one in future::try_join_all(inspected).await.map_err(trouble)? {
             // One that went meanwhile is gone.
-            let Some(one) = one else { continue };
+            let Some(mut one) = one else { continue };
+            if one.state == ContainerState::Running && !own::is_wired(&one) {
+                // A step was cut off while it changed networks. No probe would reach it until it is back.
+                tracing::info!(container = one.name, "put back into its networks");
+                match self.rewire(&one, "serve").await {
+                    Err(Trouble::Away(reason)) => return Err(Trouble::Away(reason)),
+                    // It is seen as it is.
+                    Err(failed) => tracing::warn!(error = %failed, "it stays outside"),
+                    Ok(()) => {
+                        let again = self.engine.inspect(&one.id).await.map_err(trouble)?;
+                        one = again.unwrap_or(one);
+                    }
+                }
+            }
             let container = match scene.claims.get(&one.id) {
                 Some(claim) => Some(claimed(&one, claim)),
                 None => labelled(&one),

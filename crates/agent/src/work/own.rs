@@ -120,6 +120,13 @@ pub(super) fn wired(found: &Found) -> Vec<Attachment> {
         .collect()
 }
 
+/// Whether a container is in all networks that it is to be in, under whatever names.
+pub(super) fn is_wired(found: &Found) -> bool {
+    wired(found)
+        .iter()
+        .all(|at| found.networks.contains_key(&at.network))
+}
+
 /// Whether a container is in a network under all of its names there.
 pub(super) fn has(found: &Found, at: &Attachment) -> bool {
     let Some((aliases, _)) = found.networks.get(&at.network) else {

@@ -125,6 +125,21 @@ impl Docker {
         Ok(())
     }
 
+    /// Puts a container back into networks that it is to be in and is not: it was made and not wired to its end, it
+    /// was serving half-way, or its network was made anew. It has its names there if it has them elsewhere.
+    pub(super) async fn rewire(&self, found: &Found, step: &'static str) -> Result<(), Trouble> {
+        let wired = own::wired(found);
+        let serving = wired.iter().any(|at| own::has(found, at));
+        let to: Vec<Attachment> = wired
+            .into_iter()
+            .map(|at| Attachment {
+                aliases: if serving { at.aliases } else { Vec::new() },
+                network: at.network,
+            })
+            .collect();
+        self.wire(found, &to, step).await
+    }
+
     async fn attach(&self, id: &str, at: &Attachment) -> Result<(), Trouble> {
         match self.engine.attach(id, at).await {
             // The network went meanwhile, or the container: the next look sees which.
@@ -141,18 +156,7 @@ impl Docker {
         if found.state == ContainerState::Paused {
             return self.engine.unpause(id).await.map_err(trouble);
         }
-        // A container that was made and not wired to its end, or whose network was made anew.
-        let serving = own::wired(&found)
-            .iter()
-            .any(|at| found.networks.contains_key(&at.network) && own::has(&found, at));
-        let wires: Vec<Attachment> = own::wired(&found)
-            .into_iter()
-            .map(|at| Attachment {
-                aliases: if serving { at.aliases } else { Vec::new() },
-                network: at.network,
-            })
-            .collect();
-        self.wire(&found, &wires, "start").await?;
+        self.rewire(&found, "start").await?;
         match self.engine.start(id).await {
             Err(error) if gone(&error) => Ok(()),
             done => done.map_err(trouble),
