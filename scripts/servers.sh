@@ -5,7 +5,7 @@
 
 work=$(mktemp -d)
 chmod 755 "$work"
-postgres_id='' redis_id=''
+postgres_id='' redis_id='' docker_id=''
 
 clean_up() {
     local id
@@ -13,7 +13,9 @@ clean_up() {
         # SIGINT is PostgreSQL's fast shutdown, and Redis' as well.
         kill -INT "$id" 2>/dev/null || true
     done
-    for id in $postgres_id $redis_id; do
+    # This one takes its containers, networks and mounts along.
+    if [ -n "$docker_id" ]; then kill -TERM "$docker_id" 2>/dev/null || true; fi
+    for id in $postgres_id $redis_id $docker_id; do
         wait "$id" 2>/dev/null || true
     done
     rm -rf "$work"
@@ -87,4 +89,22 @@ start_redis() {
     redis_id=$!
     wait_for Redis "$work/redis.log" redis-cli -p "$port" ping
     redis_url="redis://127.0.0.1:$port"
+}
+
+# start_docker: a Docker engine of its own; sets $docker_host. Where none can run it says so and sets nothing: the tests
+# that need one fail then, and say what is missing.
+start_docker() {
+    "$(dirname "${BASH_SOURCE[0]}")/docker-engine" "$work/docker" >"$work/docker.log" 2>&1 </dev/null &
+    docker_id=$!
+    local left=150
+    until curl --silent --fail --unix-socket "$work/docker/docker.sock" http://engine/_ping >/dev/null 2>&1; do
+        left=$((left - 1))
+        if [ "$left" -eq 0 ] || ! kill -0 "$docker_id" 2>/dev/null; then
+            echo "no Docker engine can run here (it needs root and the right to mount); its log:" >&2
+            cat "$work/docker.log" >&2
+            return 0
+        fi
+        sleep 0.2
+    done
+    docker_host="unix://$work/docker/docker.sock"
 }

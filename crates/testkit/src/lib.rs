@@ -7,7 +7,7 @@
 //!
 //! `scripts/test` starts private servers and says where they are:
 //! `WINDLASS_TEST_POSTGRES_URL` (an administrator's address; databases are made and dropped beside
-//! it) and `WINDLASS_TEST_REDIS_URL`.
+//! it), `WINDLASS_TEST_REDIS_URL` and `WINDLASS_TEST_DOCKER_HOST`.
 #![allow(
     clippy::panic,
     clippy::expect_used,
@@ -15,7 +15,9 @@
     reason = "tests are to fail loudly, and this crate is only for tests"
 )]
 
+mod cutter;
 mod database;
+mod docker;
 pub mod fleet;
 mod process;
 mod redis;
@@ -23,10 +25,12 @@ mod registry;
 pub mod scenario;
 mod wait;
 
+pub use cutter::Cutter;
 pub use database::{TestStore, postgres, postgres_with, sqlite, sqlite_with, stores, stores_with};
+pub use docker::{DockerEngine, docker_host};
 pub use process::Process;
 pub use redis::{RedisServer, redis_url};
-pub use registry::{Notify, Registry};
+pub use registry::{DEVICE, Notify, Registry};
 pub use wait::{eventually, free_port};
 
 /// An HTTP client; the process's TLS provider is set where none is.

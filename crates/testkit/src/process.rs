@@ -124,6 +124,11 @@ impl Process {
             .is_some_and(|mut child| child.wait().expect("its end").success())
     }
 
+    /// Sends it SIGUSR1.
+    pub fn poke(&self) {
+        self.signal("USR1");
+    }
+
     /// Hangs it (SIGSTOP): its connections stay open and nothing answers.
     pub fn hang(&self) {
         self.signal("STOP");
@@ -175,6 +180,27 @@ impl Drop for Process {
             eprintln!("--- the end of the log of {} ---\n{tail}", self.name);
         }
     }
+}
+
+/// Where cargo put the program that images of tests are made of: beside what is built for this machine, since it is
+/// linked otherwise.
+pub(crate) fn image_program() -> PathBuf {
+    const NAME: &str = "windlass-test-app";
+    let test = std::env::current_exe().expect("the test's own path");
+    let folders = test
+        .ancestors()
+        .find(|folder| folder.ends_with("debug"))
+        .and_then(Path::parent)
+        .and_then(|target| std::fs::read_dir(target).ok());
+    let found = folders
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|folder| folder.path().join("debug").join(NAME))
+        .find(|path| path.is_file());
+    found.unwrap_or_else(|| {
+        panic!("{NAME} is not built: run the tests with scripts/test, which builds it")
+    })
 }
 
 /// Where cargo put a binary: it says so for the tests of the binary's own package; for others it lies

@@ -11,6 +11,11 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+/// Who a private registry lets in.
+pub const DEVICE: (&str, &str) = ("device", "secret");
+/// The same for the registry: bcrypt, the only kind that it takes; of the lowest cost.
+const HTPASSWD: &str = "device:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
+
 /// Where a registry sends its notifications.
 #[derive(Debug, Clone)]
 pub struct Notify {
@@ -27,6 +32,7 @@ pub struct Registry {
     pub host: String,
     process: Process,
     client: reqwest::Client,
+    login: Option<(&'static str, &'static str)>,
     _folder: tempfile::TempDir,
 }
 
@@ -36,15 +42,38 @@ impl Registry {
     /// # Panics
     /// Where it does not.
     pub async fn start(notify: &[Notify]) -> Self {
+        Self::start_for(notify, None).await
+    }
+
+    /// Starts one that lets nobody in but [`DEVICE`], and waits until it answers.
+    ///
+    /// # Panics
+    /// Where it does not.
+    pub async fn start_private() -> Self {
+        Self::start_for(&[], Some(DEVICE)).await
+    }
+
+    async fn start_for(notify: &[Notify], login: Option<(&'static str, &'static str)>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let host = format!("127.0.0.1:{}", free_port());
         let config = folder.path().join("config.yml");
-        std::fs::write(&config, configuration(&host, folder.path(), notify))
-            .expect("the registry's configuration");
+        let mut text = configuration(&host, folder.path(), notify);
+        if login.is_some() {
+            let file = folder.path().join("htpasswd");
+            std::fs::write(&file, HTPASSWD).expect("the registry's users");
+            writeln!(
+                text,
+                "auth:\n  htpasswd:\n    realm: test\n    path: {}",
+                file.display()
+            )
+            .ok();
+        }
+        std::fs::write(&config, text).expect("the registry's configuration");
         let config = config.to_string_lossy().into_owned();
         let registry = Self {
             process: Process::start(Path::new("docker-registry"), &["serve", &config], &[]),
             client: http(),
+            login,
             host,
             _folder: folder,
         };
@@ -72,16 +101,28 @@ impl Registry {
     /// # Panics
     /// Where the registry refuses it.
     pub async fn push(&self, repository: &str, tag: &str, content: &str) -> String {
-        let archive = tar("content.txt", content.as_bytes());
+        let file = ("content.txt", "0000644", content.as_bytes());
+        let config = json!({"architecture": "amd64", "os": "linux", "config": {}});
+        self.push_image(repository, tag, file, config).await
+    }
+
+    /// Pushes an image of one layer with one file; `config` is its configuration without `rootfs`. Returns its digest.
+    ///
+    /// # Panics
+    /// Where the registry refuses it.
+    pub(crate) async fn push_image(
+        &self,
+        repository: &str,
+        tag: &str,
+        (name, mode, content): (&str, &str, &[u8]),
+        mut config: serde_json::Value,
+    ) -> String {
+        let archive = tar(name, mode, content);
         let mut layer = GzEncoder::new(Vec::new(), Compression::default());
         layer.write_all(&archive).expect("a layer");
         let layer = layer.finish().expect("a layer");
-        let config = json!({
-            "architecture": "amd64", "os": "linux", "config": {},
-            "rootfs": {"type": "layers", "diff_ids": [digest(&archive)]},
-        })
-        .to_string()
-        .into_bytes();
+        config["rootfs"] = json!({"type": "layers", "diff_ids": [digest(&archive)]});
+        let config = config.to_string().into_bytes();
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
@@ -100,8 +141,10 @@ impl Registry {
         self.push_blob(repository, config).await;
         let name = digest(&manifest);
         let answer = self
-            .client
-            .put(self.url(&format!("{repository}/manifests/{tag}")))
+            .known(
+                self.client
+                    .put(self.url(&format!("{repository}/manifests/{tag}"))),
+            )
             .header("content-type", "application/vnd.oci.image.manifest.v1+json")
             .body(manifest)
             .send()
@@ -113,8 +156,10 @@ impl Registry {
 
     async fn push_blob(&self, repository: &str, blob: Vec<u8>) {
         let begun = self
-            .client
-            .post(self.url(&format!("{repository}/blobs/uploads/")))
+            .known(
+                self.client
+                    .post(self.url(&format!("{repository}/blobs/uploads/"))),
+            )
             .send()
             .await
             .expect("the registry's answer");
@@ -126,14 +171,24 @@ impl Registry {
             .expect("where to upload");
         let joint = if location.contains('?') { '&' } else { '?' };
         let answer = self
-            .client
-            .put(format!("{location}{joint}digest={}", digest(&blob)))
+            .known(
+                self.client
+                    .put(format!("{location}{joint}digest={}", digest(&blob))),
+            )
             .header("content-type", "application/octet-stream")
             .body(blob)
             .send()
             .await
             .expect("the registry's answer");
         assert_eq!(answer.status(), 201, "the registry takes the blob");
+    }
+
+    /// The request of somebody who may push.
+    fn known(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        match self.login {
+            Some((name, password)) => request.basic_auth(name, Some(password)),
+            None => request,
+        }
     }
 
     fn url(&self, path: &str) -> String {
@@ -145,8 +200,7 @@ impl Registry {
             "the registry answers",
             Duration::from_secs(15),
             async || {
-                self.client
-                    .get(self.url(""))
+                self.known(self.client.get(self.url("")))
                     .send()
                     .await
                     .is_ok_and(|answer| answer.status().is_success())
@@ -189,13 +243,13 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 /// A tar archive (POSIX ustar) of one file.
-fn tar(name: &str, content: &[u8]) -> Vec<u8> {
+fn tar(name: &str, mode: &str, content: &[u8]) -> Vec<u8> {
     let mut header = Vec::with_capacity(512);
     let mut field = |text: &str, width: usize| {
         header.extend(text.bytes().chain(std::iter::repeat(0)).take(width));
     };
     field(name, 100);
-    field("0000644", 8);
+    field(mode, 8);
     field("0000000", 8);
     field("0000000", 8);
     field(&format!("{:011o}", content.len()), 12);
