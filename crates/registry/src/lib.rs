@@ -15,6 +15,7 @@ mod budget;
 mod challenge;
 mod client;
 mod content;
+mod cosign;
 mod credentials;
 mod error;
 mod facts;

@@ -139,13 +139,28 @@ impl Registry {
         .into_bytes();
         self.push_blob(repository, layer).await;
         self.push_blob(repository, config).await;
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        self.push_manifest(repository, tag, kind, manifest).await
+    }
+
+    /// Pushes a manifest or index, whose parts are there, under a tag; returns its digest.
+    ///
+    /// # Panics
+    /// Where the registry refuses it.
+    pub async fn push_manifest(
+        &self,
+        repository: &str,
+        tag: &str,
+        media_type: &str,
+        manifest: Vec<u8>,
+    ) -> String {
         let name = digest(&manifest);
         let answer = self
             .known(
                 self.client
                     .put(self.url(&format!("{repository}/manifests/{tag}"))),
             )
-            .header("content-type", "application/vnd.oci.image.manifest.v1+json")
+            .header("content-type", media_type)
             .body(manifest)
             .send()
             .await
@@ -154,7 +169,12 @@ impl Registry {
         name
     }
 
-    async fn push_blob(&self, repository: &str, blob: Vec<u8>) {
+    /// Pushes a blob; returns its digest.
+    ///
+    /// # Panics
+    /// Where the registry refuses it.
+    pub async fn push_blob(&self, repository: &str, blob: Vec<u8>) -> String {
+        let name = digest(&blob);
         let begun = self
             .known(
                 self.client
@@ -181,6 +201,7 @@ impl Registry {
             .await
             .expect("the registry's answer");
         assert_eq!(answer.status(), 201, "the registry takes the blob");
+        name
     }
 
     /// The request of somebody who may push.
