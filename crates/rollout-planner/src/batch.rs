@@ -1,15 +1,16 @@
 //! Admitting a batch.
 
 use crate::NAME;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use std::collections::BTreeMap;
+use windlass_core::versions::Rule;
 use windlass_core::{probes, target};
 use windlass_store::rollouts::{self, Admission, Admitted, Move, SliceOf};
-use windlass_store::{Result, Session, events, targets};
+use windlass_store::{Result, Session, events, image_facts, targets};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::StateId;
-use windlass_types::image::ImageReference;
+use windlass_types::image::{Digest, ImageReference};
 use windlass_types::rollout::{BatchProgress, Rollout, SkipReason};
 use windlass_types::target::TargetState;
 
@@ -69,7 +70,13 @@ pub(crate) async fn admit(
     let left_out = event(EventType::DeviceSkipped).data(json!({"image": image, "batch": batch}));
     let taken = rollouts::take_slice(tx, rollout, of, &left_out).await?;
     let bodies = targets::states(tx, &taken.states).await?;
-    let (mut moves, made) = moves(rollout, batch, &bodies);
+    let by_date = Rule::new(&rollout.tag_rule).is_ok_and(|rule| rule.is_by_build_date());
+    let built = if by_date {
+        image_facts::built(tx, &rollout.repository).await?
+    } else {
+        BTreeMap::new()
+    };
+    let (mut moves, made) = moves(rollout, batch, &bodies, &built);
     // A target that cannot be read would hold its batch for ever.
     let unread = taken.states.iter().filter(|id| !bodies.contains_key(id));
     moves.extend(unread.map(|id| (*id, Move::Skip(SkipReason::Unreadable))));
@@ -110,6 +117,7 @@ fn moves(
     rollout: &Rollout,
     batch: i64,
     bodies: &BTreeMap<StateId, TargetState>,
+    built: &BTreeMap<Digest, DateTime<Utc>>,
 ) -> (Vec<(StateId, Move)>, BTreeMap<StateId, TargetState>) {
     let (mut moves, mut made) = (Vec::new(), BTreeMap::new());
     let (tag, digest) = (rollout.tag.as_deref(), rollout.digest.as_ref());
@@ -123,7 +131,9 @@ fn moves(
             Some(next) if next == *body => Move::There,
             Some(_)
                 if !down
-                    && target::goes_down(body, repository, tag_rule, tag, digest, &|_| None) =>
+                    && target::goes_down(body, repository, tag_rule, tag, digest, &|digest| {
+                        built.get(digest).copied()
+                    }) =>
             {
                 Move::Skip(SkipReason::Downgrade)
             }

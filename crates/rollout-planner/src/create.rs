@@ -33,6 +33,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) correlation: CorrelationId,
     /// Who wants it: a policy's name or an operator.
     pub(crate) by: String,
+    /// The fingerprint of the key whose signature was verified, where the policy wants one.
+    pub(crate) signed_by: Option<String>,
 }
 
 /// What led to it.
@@ -172,6 +174,7 @@ pub(crate) async fn create(session: &mut Session, wanted: &Wanted<'_>) -> Result
             // Those left out are counted with the last batch.
             "skipped": skipped(&preview),
             "supersedes": superseded,
+            "signed_by": wanted.signed_by,
             "rollout": {"status": rollout.status, "batch": 0},
             "conflicts": conflicts,
         }));

@@ -16,6 +16,7 @@ mod create;
 mod exact;
 mod members;
 mod metrics;
+mod ready;
 mod retry;
 mod run;
 mod step;

@@ -15,6 +15,9 @@ const IMAGES: &[EventType] = &[
     EventType::CommandGiven,
     EventType::PolicyCreated,
     EventType::PolicyUpdated,
+    EventType::PolicyDeleted,
+    EventType::FactsLearned,
+    EventType::HoldLifted,
 ];
 
 /// What may let a rollout move.

@@ -1,6 +1,7 @@
 //! Moving rollouts on: commands, batches, delays, ends.
 
 use crate::metrics::Metrics;
+use crate::ready::SIGNED_WITHIN;
 use crate::{NAME, batch, retry};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -10,13 +11,13 @@ use windlass_service::Deps;
 use windlass_service::work::Next;
 use windlass_store::commands::{self, NewCommand};
 use windlass_store::rollouts::{self, SliceOf};
-use windlass_store::{Error, Result, Session, admissions, events};
+use windlass_store::{Error, Result, Session, admissions, events, image_facts};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::facts::RolloutFacts;
 use windlass_types::ids::{CommandId, RolloutId};
 use windlass_types::image::ImageReference;
 use windlass_types::rollout::{
-    BatchProgress, Command, CommandKind, CommandOutcome, Rollout, SkipReason,
+    BatchProgress, Command, CommandKind, CommandOutcome, Rollout, SkipReason, StatusReason,
 };
 
 /// Moves every rollout on that can move. One that fails does not hold the others up; the failure is
@@ -238,6 +239,13 @@ async fn carry_out<'f>(
             )
         }
         Edge::Paused { reason, detail } => {
+            if let (StatusReason::Unsigned, Some(digest)) = (reason, &after.digest) {
+                // The policy may want signatures since after it was planned.
+                let (of, correlation) = (&after.repository, after.correlation_id);
+                image_facts::want(tx, of, digest, correlation, false).await?;
+                let until = tx.now() + SIGNED_WITHIN;
+                image_facts::want_signatures(tx, of, digest, until, true).await?;
+            }
             let data = json!({"reason": reason, "detail": detail, "batch": after.current_batch});
             ordered(event(EventType::RolloutPaused, data), order)
         }

@@ -6,7 +6,7 @@ use crate::{NAME, PAGE};
 use serde_json::json;
 use windlass_service::Deps;
 use windlass_store::plans::{self, OpenTrigger};
-use windlass_store::{Error, Result, Session, events};
+use windlass_store::{Error, Result, Session, events, image_facts};
 use windlass_types::api::TriggerDecision;
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::{RolloutId, TriggerId};
@@ -22,7 +22,7 @@ pub async fn run(deps: &Deps, metrics: &Metrics, attempts: i64) -> Result<()> {
         let page = plans::open_triggers(&mut read, attempts, after, PAGE).await?;
         drop(read);
         for id in &page {
-            match plan(deps, metrics, *id).await {
+            match plan(deps, metrics, *id, attempts).await {
                 Ok(()) => {}
                 Err(Error::Conflict(_)) => metrics.conflicts.inc(),
                 Err(error) => failed = Err(error),
@@ -35,11 +35,15 @@ pub async fn run(deps: &Deps, metrics: &Metrics, attempts: i64) -> Result<()> {
     }
 }
 
-async fn plan(deps: &Deps, metrics: &Metrics, id: TriggerId) -> Result<()> {
+async fn plan(deps: &Deps, metrics: &Metrics, id: TriggerId, attempts: i64) -> Result<()> {
     let mut tx = deps.store.begin_snapshot().await?;
     let Some(trigger) = plans::take_trigger(&mut tx, id).await? else {
         return tx.rollback().await;
     };
+    if waits_for_platforms(&mut tx, &trigger, attempts).await? {
+        // What is to be asked is written down; the trigger comes again.
+        return deps.commit(tx).await;
+    }
     // An operator names the image, so every service on its repository is moved, whatever its tag.
     let wanted = Wanted {
         repository: &trigger.repository,
@@ -54,6 +58,7 @@ async fn plan(deps: &Deps, metrics: &Metrics, id: TriggerId) -> Result<()> {
         plan: trigger.plan,
         correlation: trigger.correlation,
         by: trigger.actor.clone(),
+        signed_by: None,
     };
     let (decision, rollout, detail) = decide(&mut tx, &trigger, &wanted).await?;
     if !plans::settle_trigger(&mut tx, id, decision, rollout, detail.as_deref()).await? {
@@ -86,6 +91,27 @@ async fn plan(deps: &Deps, metrics: &Metrics, id: TriggerId) -> Result<()> {
         "a rollout by hand was planned"
     );
     Ok(())
+}
+
+/// Whether a registry has still to tell what an image runs on, and there are devices for which that
+/// matters. Beyond so many attempts it is shipped all the same.
+async fn waits_for_platforms(
+    session: &mut Session,
+    trigger: &OpenTrigger,
+    attempts: i64,
+) -> Result<bool> {
+    let Some(digest) = &trigger.digest else {
+        return Ok(false);
+    };
+    if image_facts::platforms(session).await?.is_empty() {
+        return Ok(false);
+    }
+    let repository = &trigger.repository;
+    image_facts::want(session, repository, digest, trigger.correlation, false).await?;
+    let known = image_facts::get(session, repository, digest).await?;
+    Ok(known.is_some_and(|known| {
+        known.facts.is_none() && known.next_ask_at.is_some() && known.attempts < attempts
+    }))
 }
 
 async fn decide(

@@ -224,6 +224,7 @@ struct Progress {
     zone: Option<String>,
     /// The time zone said last.
     said_zone: Option<String>,
+    platform: Option<String>,
     /// The last report that counts, by its place in the group.
     last: Option<usize>,
 }
@@ -251,6 +252,7 @@ pub async fn write(deps: &Deps, group: &[&Said]) -> Result<Vec<Outcome>, Error> 
             os: known.os_version.clone(),
             zone: known.time_zone.clone(),
             said_zone: known.said_time_zone.clone(),
+            platform: known.platform.clone(),
             last: None,
         });
         let folded = fold(&device.observation, &incoming.report, now);
@@ -263,6 +265,7 @@ pub async fn write(deps: &Deps, group: &[&Said]) -> Result<Vec<Outcome>, Error> 
         for (said, kept) in [
             (&incoming.report.agent_version, &mut device.agent),
             (&incoming.report.os_version, &mut device.os),
+            (&incoming.report.platform, &mut device.platform),
         ] {
             if said.is_some() {
                 kept.clone_from(said);
@@ -293,6 +296,7 @@ pub async fn write(deps: &Deps, group: &[&Said]) -> Result<Vec<Outcome>, Error> 
             known.agent_version == after.agent
                 && known.os_version == after.os
                 && known.time_zone == after.zone
+                && known.platform == after.platform
         });
         if !same {
             versions.push(Versions {
@@ -300,6 +304,7 @@ pub async fn write(deps: &Deps, group: &[&Said]) -> Result<Vec<Outcome>, Error> 
                 agent: after.agent,
                 os: after.os,
                 time_zone: after.zone,
+                platform: after.platform,
             });
         }
         taken.push(Taken {

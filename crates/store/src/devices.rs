@@ -26,6 +26,7 @@ struct Row {
     fleet_id: String,
     enabled: bool,
     time_zone: Option<String>,
+    platform: Option<String>,
     agent_version: Option<String>,
     os_version: Option<String>,
     last_seen_at: Option<DateTime<Utc>>,
@@ -34,7 +35,7 @@ struct Row {
 }
 
 const SELECT: &str = "SELECT d.uuid, d.id, d.name, d.device_type, d.fleet_id, d.enabled, \
-     d.time_zone, d.agent_version, d.os_version, p.last_seen_at, t.version AS target_version, d.created_at \
+     d.time_zone, d.platform, d.agent_version, d.os_version, p.last_seen_at, t.version AS target_version, d.created_at \
      FROM devices d JOIN device_targets t ON t.device_uuid = d.uuid \
      LEFT JOIN device_presence p ON p.device_uuid = d.uuid";
 
@@ -66,6 +67,7 @@ async fn with_tags(session: &mut Session, rows: Vec<Row>) -> Result<Vec<Device>>
                 tags: tags.remove(&row.uuid).unwrap_or_default(),
                 enabled: row.enabled,
                 time_zone: row.time_zone,
+                platform: row.platform,
                 agent_version: row.agent_version,
                 os_version: row.os_version,
                 last_seen_at: row.last_seen_at,

@@ -169,8 +169,8 @@ pub enum Learned {
 /// Gives a version the digest that its registry tells.
 ///
 /// A push without a digest may turn out to be no change at all. The version before then becomes the
-/// present one again, but only where its planning is done: one that was replaced before it was planned
-/// would never ship, so there the new one stays.
+/// present one again, but only where its planning is done: one that was replaced before it was planned,
+/// or while a policy still waited, would never ship there, so then the new one stays.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -202,8 +202,10 @@ pub async fn learn(session: &mut Session, id: ImageVersionId, digest: &Digest) -
         .await?;
     let before: Option<(Uuid, Option<String>, Option<String>)> = session
         .sql(
-            "SELECT v.id, v.digest, p.decision FROM image_versions v \
-             LEFT JOIN image_plans p ON p.image_version_id = v.id \
+            "SELECT v.id, v.digest, (SELECT p.decision FROM image_plans p \
+               WHERE p.image_version_id = v.id \
+               ORDER BY CASE WHEN p.decision = 'replaced' THEN 0 ELSE 1 END, p.position LIMIT 1) \
+             FROM image_versions v \
              WHERE v.repository = $1 AND v.tag = $2 AND v.id <> $3 \
              AND NOT EXISTS (SELECT 1 FROM image_plans own WHERE own.image_version_id = $3) \
              ORDER BY v.replaced_at DESC, v.id DESC LIMIT 1",
@@ -431,7 +433,8 @@ pub async fn undecided(session: &mut Session, ids: &[ImageVersionId]) -> Result<
     }
     let sql = format!(
         "SELECT CAST(COUNT(*) AS BIGINT) FROM image_versions v WHERE v.id IN {} \
-         AND v.replaced_at IS NULL AND NOT EXISTS (SELECT 1 FROM image_plans p WHERE p.image_version_id = v.id)",
+         AND v.replaced_at IS NULL AND NOT EXISTS (SELECT 1 FROM image_plans p WHERE p.image_version_id = v.id) \
+         AND NOT EXISTS (SELECT 1 FROM image_waits w WHERE w.image_version_id = v.id)",
         placeholders(session.kind(), 1, 1, ids.len())
     );
     let mut statement = session.built(sql);

@@ -22,7 +22,9 @@ pub mod devices;
 mod error;
 pub mod events;
 pub mod freezes;
+pub mod holds;
 mod ids;
+pub mod image_facts;
 pub mod images;
 pub mod logs;
 mod migrate;
@@ -42,6 +44,7 @@ pub mod targets;
 pub mod triggers;
 pub mod verdicts;
 pub mod views;
+pub mod waits;
 mod watch;
 
 pub use clock::Clock;

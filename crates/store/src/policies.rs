@@ -2,7 +2,7 @@
 
 use crate::db::Session;
 use crate::error::Result;
-use crate::events;
+use crate::{events, plans};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::types::Json;
@@ -256,6 +256,7 @@ pub async fn enable(
             "reason": reason,
         }));
     events::append(session, event).await?;
+    plans::look_again(session).await?;
     Ok(Changed::Done((policy, true)))
 }
 
@@ -304,5 +305,6 @@ async fn tell(
         .subject(&id)
         .data(json!({"name": name, "policy_version": version}));
     events::append(session, event).await?;
+    plans::look_again(session).await?;
     Ok(())
 }

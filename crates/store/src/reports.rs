@@ -27,6 +27,8 @@ pub struct Before {
     pub time_zone: Option<String>,
     /// The time zone in its last report.
     pub said_time_zone: Option<String>,
+    /// What it runs on, as it said last.
+    pub platform: Option<String>,
     /// What is made of its reports so far.
     pub observation: Observation,
 }
@@ -40,8 +42,14 @@ pub async fn lock(
     session: &mut Session,
     devices: &[DeviceId],
 ) -> Result<BTreeMap<DeviceId, Before>> {
-    /// Device, agent's and system's version, time zone.
-    type Found = (Uuid, Option<String>, Option<String>, Option<String>);
+    /// Device, agent's and system's version, time zone, platform.
+    type Found = (
+        Uuid,
+        Option<String>,
+        Option<String>,
+        Option<String>,
+        Option<String>,
+    );
     let kind = session.kind();
     let mut devices = devices.to_vec();
     devices.sort_unstable();
@@ -58,26 +66,26 @@ pub async fn lock(
         };
         let rows: Vec<Found> = bind_all(
             session.built(format!(
-                "SELECT uuid, agent_version, os_version, time_zone FROM devices WHERE uuid IN {list} \
+                "SELECT uuid, agent_version, os_version, time_zone, platform FROM devices WHERE uuid IN {list} \
                  ORDER BY uuid {lock}"
             )),
             chunk,
         )
         .all()
         .await?;
-        known.extend(
-            rows.into_iter()
-                .map(|(device, agent_version, os_version, time_zone)| {
-                    let before = Before {
-                        agent_version,
-                        os_version,
-                        time_zone,
-                        said_time_zone: None,
-                        observation: Observation::default(),
-                    };
-                    (DeviceId(device), before)
-                }),
-        );
+        known.extend(rows.into_iter().map(
+            |(device, agent_version, os_version, time_zone, platform)| {
+                let before = Before {
+                    agent_version,
+                    os_version,
+                    time_zone,
+                    said_time_zone: None,
+                    platform,
+                    observation: Observation::default(),
+                };
+                (DeviceId(device), before)
+            },
+        ));
         let rows: Vec<(Uuid, Json<Observation>, Option<String>)> = bind_all(
             session.built(format!(
                 "SELECT device_uuid, observation, report ->> 'time_zone' FROM device_current_state \
@@ -148,6 +156,8 @@ pub struct Versions {
     pub os: Option<String>,
     /// Its IANA time zone.
     pub time_zone: Option<String>,
+    /// What it runs on.
+    pub platform: Option<String>,
 }
 
 /// Stores these, at most one for each device, each locked before.
@@ -158,17 +168,19 @@ pub async fn set_versions(session: &mut Session, versions: &[Versions]) -> Resul
     let kind = session.kind();
     for chunk in versions.chunks(CHUNK) {
         let mut statement = session.built(format!(
-            "UPDATE devices SET agent_version = v.agent, os_version = v.os, time_zone = v.zone \
-             FROM (SELECT column1 AS device, column2 AS agent, column3 AS os, column4 AS zone \
-             FROM (VALUES {}) AS given) AS v WHERE devices.uuid = v.device",
-            placeholders(kind, 1, chunk.len(), 4)
+            "UPDATE devices SET agent_version = v.agent, os_version = v.os, time_zone = v.zone, \
+             platform = v.platform \
+             FROM (SELECT column1 AS device, column2 AS agent, column3 AS os, column4 AS zone, \
+             column5 AS platform FROM (VALUES {}) AS given) AS v WHERE devices.uuid = v.device",
+            placeholders(kind, 1, chunk.len(), 5)
         ));
         for one in chunk {
             statement = statement
                 .bind(one.device.0)
                 .bind(one.agent.clone())
                 .bind(one.os.clone())
-                .bind(one.time_zone.clone());
+                .bind(one.time_zone.clone())
+                .bind(one.platform.clone());
         }
         statement.execute().await?;
     }

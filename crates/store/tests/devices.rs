@@ -332,6 +332,7 @@ async fn reports_and_versions_are_stored_in_one_statement_each() {
                 agent: agent.map(str::to_owned),
                 os: None,
                 time_zone: None,
+                platform: None,
             };
             reports::set_versions(
                 &mut tx,
@@ -492,6 +493,7 @@ async fn what_polls_and_reports_ask_is_found_by_an_index() {
         agent: None,
         os: None,
         time_zone: None,
+        platform: None,
     }];
     reports::set_versions(&mut tx, &versions).await.unwrap();
     let seen = [(all[0], tx.now())];

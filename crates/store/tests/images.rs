@@ -8,7 +8,7 @@ use uuid::Uuid;
 use windlass_store::deliveries::{self, Expired, NewDelivery, Told};
 use windlass_store::images::{self, Learned, Wanted};
 use windlass_store::{Clock, Session, Store};
-use windlass_testkit::{stores, stores_with};
+use windlass_testkit::{fleet, stores, stores_with};
 use windlass_types::delivery::{Decision, Push, PushKind, ReasonCode, SeenVersion};
 use windlass_types::ids::{CorrelationId, DeliveryId, ImageVersionId};
 use windlass_types::image::Digest;
@@ -326,5 +326,38 @@ async fn a_digest_learned_later_shows_in_the_delivery() {
         assert_eq!(deliveries::body(&mut tx, new.id).await.unwrap(), None);
         let nothing = deliveries::expire(&mut tx, after, 10).await.unwrap();
         assert_eq!(nothing, Expired::default());
+    }
+}
+
+#[tokio::test]
+async fn platforms_are_found_once_each_however_many_devices_have_them() {
+    for test in stores().await {
+        let store = &test.store;
+        let devices = fleet::add(store, "north", 0..9, &["r.io/demo/app:v1"]).await;
+        let mut tx = store.begin().await.unwrap();
+        assert!(
+            windlass_store::image_facts::platforms(&mut tx)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        for (n, device) in devices.iter().enumerate().skip(1) {
+            let platform = ["linux/amd64", "linux/arm64"][n % 2];
+            tx.sql("UPDATE devices SET platform = $1 WHERE uuid = $2")
+                .bind(platform.to_owned())
+                .bind(device.0)
+                .execute()
+                .await
+                .unwrap();
+        }
+        tx.commit().await.unwrap();
+        fleet::tag(store, devices[0], "platform", "linux/arm/v7").await;
+        fleet::tag(store, devices[1], "platform", "linux/amd64").await;
+        fleet::tag(store, devices[2], "other", "linux/386").await;
+        let mut read = store.read().await.unwrap();
+        let found = windlass_store::image_facts::platforms(&mut read)
+            .await
+            .unwrap();
+        assert_eq!(found, ["linux/amd64", "linux/arm/v7", "linux/arm64"]);
     }
 }

@@ -1,10 +1,12 @@
 //! What operators send to the API and get from it, beyond the nouns that have their own modules.
 
 mod freezes;
+mod holds;
 mod matches;
 mod trigger;
 
 pub use freezes::{FreezeState, FreezeView, NewFreeze, Stopped};
+pub use holds::{HoldState, HoldView, NewHold};
 pub use matches::{PolicyMatch, PolicyTest, PolicyTestRequest};
 pub use trigger::{
     Conflict, PlannedBatch, PlannedDevice, RolloutPlan, Trigger, TriggerDecision, TriggerPlan,
@@ -70,7 +72,61 @@ text_enum! {
         Replaced = "replaced",
         /// Nothing: every device in scope runs a higher version.
         Downgrade = "downgrade",
+        /// Nothing: a newer version of those that the policy takes is there.
+        BelowNewest = "below_newest",
+        /// Nothing: no signature that the policy wants has come in all the time it is waited for.
+        Unsigned = "unsigned",
+        /// Nothing: what was pushed is no image but a signature, a chart or the like.
+        NotAnImage = "not_an_image",
     }
+}
+
+text_enum! {
+    /// What keeps a policy from shipping a version that it takes.
+    WaitReason {
+        /// It has not been known for as long as the policy wants.
+        TooYoung = "too_young",
+        /// The policy or the repository is held.
+        Held = "held",
+        /// It has no signature.
+        Unsigned = "unsigned",
+        /// It has signatures, none of which counts.
+        WrongSignature = "wrong_signature",
+        /// Its registry has not told its signatures.
+        SignatureUnknown = "signature_unknown",
+        /// Its registry has not told what it runs on.
+        PlatformsUnknown = "platforms_unknown",
+        /// Its registry has not told when it was built.
+        BuildDateUnknown = "build_date_unknown",
+    }
+}
+
+/// A policy that takes a version and does not ship it yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VersionWait {
+    /// The policy.
+    pub policy_id: PolicyId,
+    /// What it waits for.
+    pub reason: WaitReason,
+    /// The same for people.
+    pub detail: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Until when at the longest, where that is known.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// What a registry told of a version beyond its digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VersionFacts {
+    /// What it runs on; empty where the image does not say.
+    pub platforms: Vec<String>,
+    /// When it was built, as its configuration says.
+    pub built_at: Option<DateTime<Utc>>,
+    /// Whether it is no image: a signature, a chart or the like.
+    pub artifact: bool,
+    /// When the registry told it.
+    pub told_at: DateTime<Utc>,
 }
 
 /// A version of an image that was seen, and what became of it.
@@ -111,6 +167,15 @@ pub struct ImageVersion {
     /// What was made of it, policy by policy; the fields above are those of the first.
     #[serde(default)]
     pub plans: Vec<VersionPlan>,
+    /// Policies that take it and wait.
+    #[serde(default)]
+    pub waits: Vec<VersionWait>,
+    /// Whether the tag named another digest before.
+    #[serde(default)]
+    pub moved: bool,
+    /// What its registry told of it; none where it was not asked, or has not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<VersionFacts>,
 }
 
 /// What one policy made of a version.

@@ -167,6 +167,9 @@ pub struct Device {
     /// Its own IANA time zone, for maintenance windows that name none.
     #[serde(default)]
     pub time_zone: Option<String>,
+    /// What it runs on, as it said last, such as `linux/arm64/v8`; its tag `platform` goes before it.
+    #[serde(default)]
+    pub platform: Option<String>,
     /// The agent's version, as it said last.
     pub agent_version: Option<String>,
     /// The operating system, as it said last.

@@ -15,6 +15,10 @@ text_enum! {
         UpdateAvailable = "image.update_available",
         /// A pushed version leads to no rollout; the data say why.
         UpdateIgnored = "image.update_ignored",
+        /// A pushed version waits before a policy ships it; the data say for what and until when.
+        UpdateWaits = "image.update_waits",
+        /// A registry told of an image's platforms or signatures, or did not.
+        FactsLearned = "image.facts_learned",
         /// A rollout was made, with its devices and batches.
         RolloutCreated = "image.rollout_created",
         /// A rollout admits its first batch.
@@ -123,6 +127,10 @@ text_enum! {
         FreezeCreated = "freeze.created",
         /// A freeze was lifted.
         FreezeLifted = "freeze.lifted",
+        /// A policy or a repository was held: nothing new of it ships.
+        HoldCreated = "hold.created",
+        /// A hold was lifted.
+        HoldLifted = "hold.lifted",
     }
 }
 

@@ -17,6 +17,8 @@ pub struct RolloutFacts {
     pub commands: Vec<Command>,
     /// Whether its digest is in quarantine for all devices.
     pub quarantined: bool,
+    /// Why its image lacks the signature that its policy wants now, where it wants one.
+    pub unsigned: Option<String>,
     /// Devices of earlier batches that were admitted along with the present one, to be tried again, and
     /// are on their way.
     pub tried_again: i64,

@@ -67,6 +67,10 @@ uuid_id!(
     FreezeId
 );
 uuid_id!(
+    /// A hold on a policy or a repository (UUIDv7).
+    HoldId
+);
+uuid_id!(
     /// A plan of a rollout, made by a dry run (UUIDv7).
     PlanId
 );

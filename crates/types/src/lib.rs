@@ -12,6 +12,7 @@ pub mod device;
 pub mod event;
 pub mod facts;
 pub mod freeze;
+pub mod hold;
 pub mod ids;
 pub mod image;
 pub mod observation;

@@ -34,6 +34,9 @@ pub struct Report {
     /// The device's IANA time zone.
     #[serde(default, deserialize_with = "lenient")]
     pub time_zone: Option<String>,
+    /// What the device runs on: system, processor and variant, such as `linux/arm64/v8`.
+    #[serde(default, deserialize_with = "lenient")]
+    pub platform: Option<String>,
     /// The device's address in its own network.
     #[serde(default, deserialize_with = "lenient")]
     pub local_ip: Option<String>,

@@ -122,6 +122,8 @@ text_enum! {
         Quarantined = "quarantined",
         /// What it is to run cannot be read, so nothing in it can be changed.
         Unreadable = "unreadable",
+        /// The image is not made for its platform.
+        OtherPlatform = "other_platform",
     }
 }
 
@@ -144,6 +146,8 @@ text_enum! {
         NoEvidence = "no_evidence",
         /// The digest is in quarantine.
         Quarantined = "quarantined",
+        /// The image lacks a signature that the policy wants by now.
+        Unsigned = "unsigned",
         /// A person asked for it.
         Operator = "operator",
         /// A newer version of the image came.

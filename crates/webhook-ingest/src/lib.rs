@@ -17,6 +17,7 @@ mod auth;
 mod body;
 mod endpoints;
 mod events;
+mod facts;
 pub mod fetch;
 mod ingest;
 mod limit;

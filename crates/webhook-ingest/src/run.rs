@@ -2,7 +2,7 @@
 
 use crate::fetch::{Fetch, Web};
 use crate::state::State;
-use crate::{listing, permission, receive, resolver, retention, upkeep};
+use crate::{facts, listing, permission, receive, resolver, retention, upkeep};
 use actix_web::http::Method;
 use actix_web::web::{self, Data, ServiceConfig};
 use std::process::ExitCode;
@@ -36,6 +36,7 @@ pub async fn part_fetching(
         Part::new("webhook-ingest", move |config| routes(config, data.clone()))
             .with_loop(resolver::work(Arc::clone(&state)))
             .with_loop(upkeep::work(Arc::clone(&state)))
+            .with_loop(facts::work(Arc::clone(&state)))
             .with_loop(retention::work(state)),
     )
 }

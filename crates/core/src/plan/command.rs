@@ -63,6 +63,10 @@ fn resume(command: &Command, work: &Work<'_>, stage: Stage) -> Decided {
             let digest = digest.map_or("its digest", |digest| digest.as_str());
             refused(format!("{digest} is in quarantine; lift that first"))
         }
+        Stage::Paused if work.facts.unsigned.is_some() => refused(format!(
+            "its policy wants a signature: {}; sign the image or change the policy first",
+            work.facts.unsigned.as_deref().unwrap_or_default()
+        )),
         Stage::Paused => applied(Edge::Resumed {
             actor: command.actor.clone(),
             waives: work

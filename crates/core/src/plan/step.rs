@@ -37,16 +37,15 @@ impl Work<'_> {
         if ordered || self.rollback_ordered {
             return Some(Step::Wait(Wait::Rollback));
         }
-        self.facts.quarantined.then(|| {
+        let paused = |reason, detail| Step::Take(vec![Edge::Paused { reason, detail }]);
+        if self.facts.quarantined {
             let digest = self.rollout.digest.as_ref();
-            Step::Take(vec![Edge::Paused {
-                reason: StatusReason::Quarantined,
-                detail: format!(
-                    "{} is in quarantine",
-                    digest.map_or("the digest", |d| d.short())
-                ),
-            }])
-        })
+            let digest = digest.map_or("the digest", |d| d.short());
+            let detail = format!("{digest} is in quarantine");
+            return Some(paused(StatusReason::Quarantined, detail));
+        }
+        let unsigned = self.facts.unsigned.as_ref();
+        unsigned.map(|why| paused(StatusReason::Unsigned, why.clone()))
     }
 
     /// Before the first batch. The status tells approval and time apart; a freeze or a limit is a wait

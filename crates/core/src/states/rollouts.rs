@@ -57,7 +57,7 @@ pub const ROLLOUTS: &[Way<RolloutStatus>] = &[
         from: &[Pending, AwaitingApproval, Scheduled, InProgress],
         to: Paused,
         by: Mover::Planner,
-        when: "a person pauses it, or its digest is in quarantine",
+        when: "a person pauses it, its digest is in quarantine, or it lacks a signature that its policy wants by now",
     },
     Way {
         from: &[InProgress],

@@ -80,6 +80,8 @@ pub enum Mismatch {
     Calendar { format: String },
     #[error("it is no whole number")]
     Number,
+    #[error("it is the tag of a signature or the like, not of an image")]
+    Attachment,
 }
 
 impl Rule {
@@ -143,6 +145,9 @@ impl Rule {
     /// # Errors
     /// [`Mismatch`] says why it does not take it.
     pub fn read(&self, tag: &str) -> Result<Read, Mismatch> {
+        if is_attachment(tag) {
+            return Err(Mismatch::Attachment);
+        }
         let plain = |found: bool, why: Mismatch| {
             let read = Read {
                 version: tag.to_owned(),
@@ -281,6 +286,15 @@ impl Rule {
     pub const fn is_by_build_date(&self) -> bool {
         matches!(&self.0, Kind::Newest(_))
     }
+}
+
+/// Whether a tag is one that tools make from an image's digest for what they keep beside it:
+/// `sha256-<hex>.sig`, `.att`, `.sbom`, and `sha256-<hex>` by the referrers tag schema of the OCI
+/// distribution specification. Whatever a rule says, it names no image.
+fn is_attachment(tag: &str) -> bool {
+    tag.strip_prefix("sha256-")
+        .and_then(|rest| rest.get(..64))
+        .is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn glob(pattern: &str) -> Result<String, InvalidRule> {

@@ -154,6 +154,18 @@ fn each_rule_takes_its_tags_and_says_why_it_does_not_take_others() {
 }
 
 #[test]
+fn tags_of_signatures_are_no_images_whatever_the_rule() {
+    let any = rule(json!({"type": "glob", "pattern": "*"}));
+    let newest = rule(json!({"type": "newest"}));
+    for end in ["", ".sig", ".att", ".sbom"] {
+        let tag = format!("sha256-{}{end}", "a1".repeat(32));
+        assert_eq!(any.read(&tag), Err(Mismatch::Attachment), "{tag}");
+        assert!(!newest.takes(&tag) && !any.moves(&tag), "{tag}");
+    }
+    assert!(any.takes("sha256-a1") && any.takes("sha512"));
+}
+
+#[test]
 fn versions_are_ordered_as_people_mean_them() {
     let semver = json!({"type": "semver", "range": "*", "prerelease": true});
     let by =

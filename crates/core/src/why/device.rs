@@ -416,6 +416,7 @@ const fn skipped(reason: Option<SkipReason>) -> WhyCode {
         Some(SkipReason::PenaltyBox) => WhyCode::SkippedSetAside,
         Some(SkipReason::HigherPriority) => WhyCode::HigherPriority,
         Some(SkipReason::Quarantined) => WhyCode::QuarantinedClass,
+        Some(SkipReason::OtherPlatform) => WhyCode::OtherPlatform,
         Some(SkipReason::Unreadable) | None => WhyCode::SkippedOther,
     }
 }

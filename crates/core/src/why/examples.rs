@@ -2,6 +2,7 @@
 
 use super::{DeviceReason as D, ImageReason as I, Reason, RolloutReason as R, Since};
 use chrono::{DateTime, TimeDelta, Utc};
+use windlass_types::api::WaitReason;
 use windlass_types::delivery::ReasonCode;
 use windlass_types::rollout::{RolloutStatus, SkipReason, StatusReason};
 use windlass_types::target::TargetSource;
@@ -41,6 +42,15 @@ fn paused(cause: StatusReason, detail: &str) -> R {
     }
 }
 
+fn wait(reason: WaitReason, detail: &str, until: Option<DateTime<Utc>>) -> I {
+    I::Waits {
+        reason,
+        policy: some("shops"),
+        detail: text(detail),
+        until,
+    }
+}
+
 fn rollouts() -> Vec<R> {
     let mut found = vec![
         R::NextStep,
@@ -76,6 +86,7 @@ fn rollouts() -> Vec<R> {
             StatusReason::NoEvidence,
             "no device could be judged so far: 4 unreachable, 0 skipped",
         ),
+        paused(StatusReason::Unsigned, "it has no signature"),
         paused(
             StatusReason::Quarantined,
             "3 of 10 devices failed in another rollout",
@@ -412,6 +423,49 @@ fn images() -> Vec<I> {
             why: why(),
         },
         I::Downgrade { detail: None },
+        I::TagMoved {
+            tag: text("latest"),
+        },
+        I::BelowNewest {
+            policy: some("shops"),
+            detail: some("1.3.0 is newer, and the policy ships the newest"),
+        },
+        wait(
+            WaitReason::TooYoung,
+            "the policy ships what has been known for 86400 s",
+            Some(noon(90)),
+        ),
+        wait(
+            WaitReason::Held,
+            "the policy \"shops\" is held by operator:alice: inventory week",
+            Some(noon(90)),
+        ),
+        wait(WaitReason::Unsigned, "it has no signature", Some(noon(90))),
+        wait(
+            WaitReason::WrongSignature,
+            "it has one signature, none by a key of the policy",
+            Some(noon(90)),
+        ),
+        wait(
+            WaitReason::SignatureUnknown,
+            "its registry does not tell its signatures: no connection",
+            Some(noon(1)),
+        ),
+        wait(
+            WaitReason::PlatformsUnknown,
+            "its registry is being asked",
+            Some(noon(1)),
+        ),
+        wait(
+            WaitReason::BuildDateUnknown,
+            "its registry is being asked",
+            Some(noon(1)),
+        ),
+        I::NeverSigned {
+            policy: some("shops"),
+            detail: some("it has no signature, and none came within 24 hours"),
+        },
+        I::NotAnImage,
         I::NoPolicyTookIt {
             now: some("shops"),
             detail: some("there are no policies"),

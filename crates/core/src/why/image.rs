@@ -8,6 +8,7 @@ pub use find::image;
 use super::{Reason, RolloutReason};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use windlass_types::api::WaitReason;
 use windlass_types::delivery::ReasonCode;
 use windlass_types::rollout::RolloutStatus;
 use windlass_types::why::{WhyCode, WhyKind};
@@ -56,6 +57,26 @@ pub enum ImageReason {
     Downgrade {
         detail: Option<String>,
     },
+    /// The tag named another digest before.
+    TagMoved {
+        tag: String,
+    },
+    BelowNewest {
+        policy: Option<String>,
+        detail: Option<String>,
+    },
+    /// A policy takes it and waits.
+    Waits {
+        reason: WaitReason,
+        policy: Option<String>,
+        detail: String,
+        until: Option<DateTime<Utc>>,
+    },
+    NeverSigned {
+        policy: Option<String>,
+        detail: Option<String>,
+    },
+    NotAnImage,
     NoPolicies,
     PolicyDisabled {
         policy: String,
@@ -102,6 +123,19 @@ impl Reason for ImageReason {
             Self::Quarantined { .. } | Self::WasQuarantined { .. } => WhyCode::ImageQuarantined,
             Self::QuarantinedForClass { .. } => WhyCode::ImageQuarantinedForClass,
             Self::Downgrade { .. } => WhyCode::ImageDowngrade,
+            Self::TagMoved { .. } => WhyCode::TagMoved,
+            Self::BelowNewest { .. } => WhyCode::BelowNewest,
+            Self::Waits { reason, .. } => match reason {
+                WaitReason::TooYoung => WhyCode::TooYoung,
+                WaitReason::Held => WhyCode::Held,
+                WaitReason::Unsigned => WhyCode::Unsigned,
+                WaitReason::WrongSignature => WhyCode::WrongSignature,
+                WaitReason::SignatureUnknown => WhyCode::SignatureUnknown,
+                WaitReason::PlatformsUnknown => WhyCode::PlatformsUnknown,
+                WaitReason::BuildDateUnknown => WhyCode::BuildDateUnknown,
+            },
+            Self::NeverSigned { .. } => WhyCode::NeverSigned,
+            Self::NotAnImage => WhyCode::NotAnImage,
             Self::NoPolicies => WhyCode::NoPolicies,
             Self::PolicyDisabled { .. } => WhyCode::PolicyDisabled,
             Self::PolicyOtherTag { .. } => WhyCode::PolicyOtherTag,
@@ -116,8 +150,9 @@ impl Reason for ImageReason {
     fn kind(&self) -> WhyKind {
         match self {
             Self::Held(reason) => reason.kind(),
-            Self::DigestUnknown { .. } | Self::NotPlanned => WhyKind::Waits,
+            Self::DigestUnknown { .. } | Self::NotPlanned | Self::Waits { .. } => WhyKind::Waits,
             Self::DeliveryDuplicate { .. }
+            | Self::TagMoved { .. }
             | Self::QuarantinedForClass { .. }
             | Self::RolloutMade { .. } => WhyKind::Known,
             Self::NeverPushed { .. }
@@ -126,6 +161,9 @@ impl Reason for ImageReason {
             | Self::Quarantined { .. }
             | Self::WasQuarantined { .. }
             | Self::Downgrade { .. }
+            | Self::BelowNewest { .. }
+            | Self::NeverSigned { .. }
+            | Self::NotAnImage
             | Self::NoPolicies
             | Self::PolicyDisabled { .. }
             | Self::PolicyOtherTag { .. }
@@ -143,6 +181,7 @@ impl Reason for ImageReason {
         match self {
             Self::Held(reason) => reason.changes_at(),
             Self::DigestUnknown { next_at, .. } => *next_at,
+            Self::Waits { until, .. } => *until,
             Self::NeverPushed { .. }
             | Self::DeliveryIgnored { .. }
             | Self::DeliveryDuplicate { .. }
@@ -152,6 +191,10 @@ impl Reason for ImageReason {
             | Self::QuarantinedForClass { .. }
             | Self::WasQuarantined { .. }
             | Self::Downgrade { .. }
+            | Self::TagMoved { .. }
+            | Self::BelowNewest { .. }
+            | Self::NeverSigned { .. }
+            | Self::NotAnImage
             | Self::NoPolicies
             | Self::PolicyDisabled { .. }
             | Self::PolicyOtherTag { .. }
@@ -178,6 +221,23 @@ impl Reason for ImageReason {
             Self::Downgrade { .. } => {
                 Some("Allow older versions in the policy, or start a rollout by hand.")
             }
+            Self::BelowNewest { .. } => {
+                Some("Start a rollout by hand, where it is this version that is wanted.")
+            }
+            Self::Waits { reason, until, .. } => match reason {
+                WaitReason::Held if until.is_none() => Some("Lift the hold."),
+                WaitReason::Unsigned => Some("Sign it, or change the policy."),
+                WaitReason::WrongSignature => {
+                    Some("Sign it with a key of the policy, or give the policy the right key.")
+                }
+                WaitReason::SignatureUnknown => Some("See to it that its registry answers."),
+                WaitReason::TooYoung
+                | WaitReason::Held
+                | WaitReason::PlatformsUnknown
+                | WaitReason::BuildDateUnknown => None,
+            },
+            Self::NeverSigned { .. } => Some("Sign it and push it again."),
+            Self::NotAnImage => Some("Push an image under a tag that the policy takes."),
             Self::NoPolicies => Some("Make a policy."),
             Self::PolicyDisabled { .. } => Some("Switch the policy on."),
             Self::PolicyOtherTag { .. } | Self::PolicyOtherImage { .. } => {
@@ -189,6 +249,7 @@ impl Reason for ImageReason {
             Self::DeliveryDuplicate { .. }
             | Self::DigestUnknown { .. }
             | Self::NotPlanned
+            | Self::TagMoved { .. }
             | Self::Replaced { .. }
             | Self::RolloutMade { .. } => None,
         }

@@ -161,6 +161,7 @@ impl Reason for RolloutReason {
                 Some(StatusReason::Inconclusive) => WhyCode::PausedInconclusive,
                 Some(StatusReason::NoEvidence) => WhyCode::PausedNoEvidence,
                 Some(StatusReason::Quarantined) => WhyCode::PausedQuarantined,
+                Some(StatusReason::Unsigned) => WhyCode::PausedUnsigned,
                 Some(StatusReason::Operator) => WhyCode::PausedByPerson,
                 Some(StatusReason::NewerVersion) | None => WhyCode::PausedOther,
             },

@@ -14,3 +14,4 @@ mod members;
 mod orders;
 mod site;
 mod slices;
+mod versions;

@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, patch, web};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use windlass_core::platforms;
 use windlass_core::windows::is_zone;
 use windlass_service::Problem;
 use windlass_types::ids::DeviceId;
@@ -77,6 +78,7 @@ const PLAIN: &[&str] = &[
     "agent_version",
     "os_version",
     "time_zone",
+    "platform",
 ];
 /// Characters of a version at most; they are shown in listings.
 const LONGEST: usize = 200;
@@ -95,6 +97,9 @@ pub fn judged(fields: &Map<String, Value>) -> Report {
         *text = text.take().map(|text| text.chars().take(LONGEST).collect());
     }
     // One that is none counts as absent.
+    report.platform = report
+        .platform
+        .filter(|text| text.len() <= LONGEST && !platforms::read(text).is_empty());
     report.time_zone = report.time_zone.filter(|zone| is_zone(zone));
     report.apps = fields.get("apps").and_then(Value::as_object).map(|apps| {
         apps.iter()

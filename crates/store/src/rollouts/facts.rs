@@ -4,14 +4,17 @@ use super::failures::failure_count;
 use super::gates;
 use crate::db::Session;
 use crate::error::{Result, parse};
-use crate::{commands, freezes, quarantine};
+use crate::{commands, freezes, image_facts, quarantine};
 use chrono::{DateTime, Utc};
+use sqlx::types::Json;
 use std::collections::BTreeMap;
 use uuid::Uuid;
+use windlass_core::signatures::verify;
 use windlass_types::facts::RolloutFacts;
 use windlass_types::ids::RolloutId;
 use windlass_types::image::Digest;
-use windlass_types::rollout::{BatchProgress, DeviceStatus, RolloutStatus};
+use windlass_types::policy::SignatureRule;
+use windlass_types::rollout::{BatchProgress, DeviceStatus, Rollout, RolloutStatus};
 
 /// Rollouts that may have something to do now, oldest first, and nothing else: those with a command
 /// to be carried out, those to be begun, and running ones whose next batch is due, whose present
@@ -112,6 +115,7 @@ pub async fn facts(session: &mut Session, id: RolloutId) -> Result<Option<Rollou
         Some(digest) => quarantine::contains(session, &digest).await?,
         None => false,
     };
+    let unsigned = unsigned(session, &rollout).await?;
     // What was admitted with which batch its slice tells. Whoever came back from silence in an earlier
     // batch is of a slice of that batch.
     let (devices_until, tried_again): (Option<DateTime<Utc>>, i64) = session
@@ -139,10 +143,36 @@ pub async fn facts(session: &mut Session, id: RolloutId) -> Result<Option<Rollou
         failures: failure_count(session, &rollout).await?,
         commands: commands::pending(session, id).await?,
         quarantined,
+        unsigned,
         tried_again,
         devices_until,
         rollout,
     }))
+}
+
+/// Why a rollout's image lacks the signature that its policy wants, by what was found in the registry and
+/// the keys that the policy has now. A rollout by hand has no policy, and one whose policy is gone none that
+/// wants anything.
+async fn unsigned(session: &mut Session, rollout: &Rollout) -> Result<Option<String>> {
+    let Some(policy) = rollout.policy_id else {
+        return Ok(None);
+    };
+    let row: Option<(Option<Json<SignatureRule>>,)> = session
+        .sql("SELECT spec -> 'signature' FROM image_update_policies WHERE id = $1")
+        .bind(policy.0)
+        .optional()
+        .await?;
+    let rule = row.and_then(|(rule,)| rule).map(|json| json.0);
+    let Some(rule) = rule.filter(|rule| rule.require) else {
+        return Ok(None);
+    };
+    let Some(digest) = &rollout.digest else {
+        return Ok(Some("its digest is not known".to_owned()));
+    };
+    let known = image_facts::get(session, &rollout.repository, digest).await?;
+    let found = known.and_then(|known| known.signatures).unwrap_or_default();
+    let verified = verify(&rule, &rollout.repository, digest, &found);
+    Ok(verified.err().map(|why| why.to_string()))
 }
 
 /// The digest that devices of a rollout run: the one it ships or, where it ships a tag without one, what

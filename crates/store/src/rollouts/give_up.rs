@@ -38,7 +38,8 @@ pub(super) const fn may_have_image(reason: SkipReason) -> bool {
         SkipReason::Deleted
         | SkipReason::TargetChanged
         | SkipReason::AlreadyOnImage
-        | SkipReason::Downgrade => false,
+        | SkipReason::Downgrade
+        | SkipReason::OtherPlatform => false,
     }
 }
 

@@ -12,10 +12,12 @@ pub use rivals::{Rival, conflicts};
 use crate::build::Build;
 use crate::db::Session;
 use crate::error::Result;
+use crate::image_facts;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use uuid::Uuid;
-use windlass_core::{batches, target};
+use windlass_core::versions::Rule;
+use windlass_core::{batches, platforms, target};
 use windlass_types::ids::{DeviceId, PolicyId, RolloutId};
 use windlass_types::image::{Digest, Repository};
 use windlass_types::policy::{Filters, RolloutRule, TagRule};
@@ -61,6 +63,8 @@ pub struct Scope {
     pub there: Vec<String>,
     /// Those of them that are a higher version, where the rollout may not go below that.
     pub higher: Vec<String>,
+    /// Platforms as devices or their operators say them that cannot run what is shipped.
+    pub refused: Vec<String>,
     /// Which devices.
     pub filters: Filters,
     /// Not those that one of these takes.
@@ -102,6 +106,7 @@ impl Scope {
             moved,
             there: Vec::new(),
             higher: Vec::new(),
+            refused: Vec::new(),
             filters: Filters::default(),
             without: Vec::new(),
             held_by: Vec::new(),
@@ -117,13 +122,19 @@ impl Scope {
     /// Whatever the database says.
     pub async fn of(session: &mut Session, wanted: &Wanted<'_>) -> Result<Self> {
         let images = images_in_use(session, wanted.repository).await?;
+        let by_date = Rule::new(wanted.tag_rule).is_ok_and(|rule| rule.is_by_build_date());
+        let built = if by_date {
+            image_facts::built(session, wanted.repository).await?
+        } else {
+            BTreeMap::new()
+        };
         let sorted = target::moved(
             &images,
             wanted.repository,
             wanted.tag_rule,
             wanted.tag,
             wanted.digest,
-            &|_| None,
+            &|digest| built.get(digest).copied(),
         );
         let down = wanted.rule.allow_downgrade || wanted.policy.is_none();
         Ok(Self {
@@ -132,6 +143,7 @@ impl Scope {
             moved: sorted.moved,
             there: sorted.there,
             higher: if down { Vec::new() } else { sorted.higher },
+            refused: refused(session, wanted).await?,
             filters: wanted.filters.clone(),
             without: wanted.without.to_vec(),
             held_by: rivals::above(session, wanted).await?,
@@ -216,6 +228,14 @@ impl Scope {
             "WHEN f.device_uuid IS NOT NULL THEN 'failed_here_before' \
              WHEN s.there = 1 THEN 'already_on_image' WHEN s.higher = 1 THEN 'downgrade' ",
         );
+        if !self.refused.is_empty() {
+            sql.text(
+                "WHEN COALESCE((SELECT g.value FROM device_tags g WHERE g.device_uuid = d.uuid \
+                 AND g.key = 'platform'), d.platform) IN ",
+            )
+            .list(self.refused.iter().cloned())
+            .text(" THEN 'other_platform' ");
+        }
         if !self.held_by.is_empty() {
             sql.text(
                 "WHEN EXISTS (SELECT 1 FROM device_rollout_status o WHERE o.device_uuid = d.uuid \
@@ -239,6 +259,22 @@ impl Scope {
             .text(" AND image IN ")
             .list(self.moved.iter().cloned())
             .text(" GROUP BY state_id) s");
+    }
+}
+
+/// Of the platforms that devices have, those that an image is not made for, as far as its registry has
+/// told.
+async fn refused(session: &mut Session, wanted: &Wanted<'_>) -> Result<Vec<String>> {
+    let Some(digest) = wanted.digest else {
+        return Ok(Vec::new());
+    };
+    let known = image_facts::get(session, wanted.repository, digest).await?;
+    match known.and_then(|known| known.facts) {
+        Some(facts) if !facts.platforms.is_empty() => {
+            let said = image_facts::platforms(session).await?;
+            Ok(platforms::refused(&said, &facts.platforms))
+        }
+        _ => Ok(Vec::new()),
     }
 }
 

@@ -2,12 +2,16 @@
 
 use crate::db::{Session, placeholders};
 use crate::error::{Result, parse};
+use crate::waits;
 use chrono::{DateTime, Utc};
+use sqlx::types::Json;
 use std::collections::BTreeMap;
 use uuid::Uuid;
-use windlass_types::api::{ImageVersion, VersionPlan};
+use windlass_types::api::{ImageVersion, VersionFacts, VersionPlan};
+use windlass_types::delivery::PushKind;
 use windlass_types::ids::{CorrelationId, DeliveryId, ImageVersionId, PolicyId, RolloutId};
 use windlass_types::image::{Digest, Repository};
+use windlass_types::oci::Platform;
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -22,6 +26,11 @@ struct Row {
     correlation_id: Uuid,
     replaced_at: Option<DateTime<Utc>>,
     resolve_error: Option<String>,
+    kind: String,
+    platforms: Option<Json<Vec<Platform>>>,
+    built_at: Option<DateTime<Utc>>,
+    artifact: Option<bool>,
+    told_at: Option<DateTime<Utc>>,
     decision: Option<String>,
     detail: Option<String>,
     policy_id: Option<Uuid>,
@@ -30,11 +39,13 @@ struct Row {
 }
 
 const COLUMNS: &str = "v.id, v.repository, v.tag, v.digest, v.actor, v.pushed_at, v.seen_at, \
-     v.delivery_id, v.correlation_id, v.replaced_at, v.resolve_error, p.decision, p.detail, \
+     v.delivery_id, v.correlation_id, v.replaced_at, v.resolve_error, v.kind, \
+     f.platforms, f.built_at, f.artifact, f.told_at, p.decision, p.detail, \
      p.policy_id, p.rollout_id, p.decided_at";
 
 const FROM: &str = "image_versions v \
-     LEFT JOIN image_plans p ON p.image_version_id = v.id AND p.position = 0";
+     LEFT JOIN image_plans p ON p.image_version_id = v.id AND p.position = 0 \
+     LEFT JOIN image_facts f ON f.repository = v.repository AND f.digest = v.digest";
 
 /// Up to `limit` versions seen before this one, latest first; with `repository` only its own.
 ///
@@ -100,10 +111,22 @@ pub(super) async fn latest_version(
 async fn with_plans(session: &mut Session, rows: Vec<Row>) -> Result<Vec<ImageVersion>> {
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
     let mut plans = plans(session, &ids).await?;
+    let mut waits = waits::of(session, &ids).await?;
     rows.into_iter()
         .map(|row| {
             let digest = row.digest.as_deref();
             let decision = row.decision.as_deref();
+            let (platforms, built_at) = (row.platforms, row.built_at);
+            let facts = row.told_at.map(|told_at| VersionFacts {
+                platforms: platforms
+                    .iter()
+                    .flat_map(|json| &json.0)
+                    .map(ToString::to_string)
+                    .collect(),
+                built_at,
+                artifact: row.artifact.unwrap_or_default(),
+                told_at,
+            });
             Ok(ImageVersion {
                 id: ImageVersionId(row.id),
                 repository: row.repository,
@@ -126,6 +149,9 @@ async fn with_plans(session: &mut Session, rows: Vec<Row>) -> Result<Vec<ImageVe
                 rollout_id: row.rollout_id.map(RolloutId),
                 decided_at: row.decided_at,
                 plans: plans.remove(&row.id).unwrap_or_default(),
+                waits: waits.remove(&row.id).unwrap_or_default(),
+                moved: row.kind == PushKind::Moved.as_str(),
+                facts,
             })
         })
         .collect()

@@ -50,6 +50,12 @@ pub struct PolicyMatch {
     pub matches: bool,
     /// The first thing that keeps it from taking the image.
     pub mismatch: Option<String>,
+    /// The version that its tag rule reads in the tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What a push would wait for before there is a rollout: a hold, the policy's minimum age, a signature.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<String>,
     /// Devices of its rollout, skipped ones included; devices that an earlier policy takes are not
     /// among them.
     pub total_devices: i64,

@@ -26,6 +26,8 @@ text_enum! {
         PausedNoEvidence = "paused_no_evidence",
         /// The image went into quarantine.
         PausedQuarantined = "paused_quarantined",
+        /// It paused because its policy wants a signature by now that the image does not have.
+        PausedUnsigned = "paused_unsigned",
         /// The rollout is paused for another reason, which is given.
         PausedOther = "paused_other",
         /// A person ordered that every device goes back; that is about to begin.
@@ -184,6 +186,8 @@ text_enum! {
         HigherPriority = "higher_priority",
         /// Left out: the image is in quarantine for devices like this one.
         QuarantinedClass = "quarantined_class",
+        /// Left out: the image is not made for the device's platform.
+        OtherPlatform = "other_platform",
         /// Left out for another reason, which is given.
         SkippedOther = "skipped_other",
 
@@ -206,6 +210,28 @@ text_enum! {
         ImageQuarantinedForClass = "image_quarantined_for_class",
         /// The image is older than what the devices are to run.
         ImageDowngrade = "image_downgrade",
+        /// The tag named another image before: this one is a version of its own.
+        TagMoved = "tag_moved",
+        /// The policy ships the newest version it takes, and a newer one is there.
+        BelowNewest = "below_newest",
+        /// It has not been known for as long as the policy wants.
+        TooYoung = "too_young",
+        /// The policy or the repository is held.
+        Held = "held",
+        /// It has no signature yet, and the policy wants one.
+        Unsigned = "unsigned",
+        /// It has signatures, of which none counts.
+        WrongSignature = "wrong_signature",
+        /// The registry has not told its signatures, so that nothing ships.
+        SignatureUnknown = "signature_unknown",
+        /// No signature that counts has come in all the time it was waited for.
+        NeverSigned = "never_signed",
+        /// The registry has not said which platforms it is made for.
+        PlatformsUnknown = "platforms_unknown",
+        /// The registry has not said when it was built.
+        BuildDateUnknown = "build_date_unknown",
+        /// What was pushed is no image.
+        NotAnImage = "not_an_image",
         /// No policy took the push.
         NoPolicyTookIt = "no_policy_took_it",
         /// No device in the policy's scope can take the image.

@@ -11,6 +11,7 @@ mod bodies;
 mod busy;
 mod counting;
 mod duplicates;
+mod facts;
 mod limits;
 mod listing;
 mod permission;

@@ -291,6 +291,28 @@ fn a_quarantined_digest_ships_to_nobody_more() {
 }
 
 #[test]
+fn what_its_policy_wants_signed_by_now_and_is_not_ships_to_nobody_more() {
+    use RolloutStatus::{InProgress, Pending};
+    for case in [
+        Case::new(Pending, 0, 0),
+        Case::new(InProgress, 1, 0),
+        Case::new(InProgress, 1, 1),
+    ] {
+        let case = change(case, |c| c.unsigned = true);
+        check(
+            "unsigned",
+            &case,
+            &["pause unsigned"],
+            "an operator to resume or cancel it; it is paused: it has no signature",
+        );
+    }
+    let mut paused = Case::new(InProgress, 1, 1);
+    paused.rollout.status = RolloutStatus::Paused;
+    let case = change(paused, |c| c.unsigned = true).with(&[CommandKind::Resume]);
+    check("nor is it resumed", &case, &[], "an operator");
+}
+
+#[test]
 fn an_ordered_rollback_of_all_holds_the_rollout() {
     use RolloutStatus::{InProgress, Pending, RollingBack};
     for case in [

@@ -291,6 +291,7 @@ fn skipped(
         Some(SkipReason::Quarantined) => {
             "the image is in quarantine for devices like this one".to_owned()
         }
+        Some(SkipReason::OtherPlatform) => "the image is not made for its platform".to_owned(),
         Some(SkipReason::Unreadable) => "what it is to run could not be read".to_owned(),
         None => detail.map_or_else(
             || "it could not take it".to_owned(),

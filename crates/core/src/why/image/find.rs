@@ -5,8 +5,9 @@ use crate::matching::{self, NoMatch};
 use crate::why::text::name;
 use crate::why::{Since, rollout};
 use chrono::{DateTime, Utc};
-use windlass_types::api::{ImageVersion, PlanDecision, VersionPlan};
+use windlass_types::api::{ImageVersion, PlanDecision, VersionPlan, VersionWait};
 use windlass_types::delivery::Decision;
+use windlass_types::ids::PolicyId;
 use windlass_types::image::ImageReference;
 use windlass_types::policy::Policy;
 use windlass_types::why::facts::{ImageStory, RolloutStory};
@@ -25,8 +26,18 @@ pub fn image(story: &ImageStory, now: DateTime<Utc>) -> Vec<Found> {
                 let by = story.replaced_by.as_deref().map(name);
                 found.push(Since::new(ImageReason::Replaced { by }, Some(at)));
             }
-            if version.decision.is_none() {
+            if version.moved {
+                let tag = version.tag.clone();
+                found.push(Since::new(
+                    ImageReason::TagMoved { tag },
+                    Some(version.seen_at),
+                ));
+            }
+            if version.decision.is_none() && version.waits.is_empty() {
                 found.push(undecided(story, version));
+            }
+            if version.replaced_at.is_none() {
+                found.extend(version.waits.iter().map(|wait| waits(story, wait)));
             }
             for plan in &version.plans {
                 found.extend(decided(story, version, plan, quarantined));
@@ -152,13 +163,36 @@ fn decided(
         PlanDecision::Downgrade => ImageReason::Downgrade { detail },
         PlanDecision::NoPolicy => no_policy(story, version, detail),
         PlanDecision::NoDevices => ImageReason::NoDevices {
-            policy: plan
-                .policy_id
-                .and_then(|id| policy(&story.policies, |one| one.id == id)),
+            policy: named(story, plan.policy_id),
             detail,
         },
+        PlanDecision::BelowNewest => ImageReason::BelowNewest {
+            policy: named(story, plan.policy_id),
+            detail,
+        },
+        PlanDecision::Unsigned => ImageReason::NeverSigned {
+            policy: named(story, plan.policy_id),
+            detail,
+        },
+        PlanDecision::NotAnImage => ImageReason::NotAnImage,
     };
     Some(Since::new(reason, Some(plan.decided_at)))
+}
+
+/// What a policy that takes it waits for.
+fn waits(story: &ImageStory, wait: &VersionWait) -> Found {
+    let reason = ImageReason::Waits {
+        reason: wait.reason,
+        policy: named(story, Some(wait.policy_id)),
+        detail: wait.detail.clone(),
+        until: wait.until,
+    };
+    Since::new(reason, Some(wait.since))
+}
+
+/// The name of a policy, where it is still there.
+fn named(story: &ImageStory, id: Option<PolicyId>) -> Option<String> {
+    id.and_then(|id| policy(&story.policies, |one| one.id == id))
 }
 
 fn policy(policies: &[Policy], is: impl Fn(&Policy) -> bool) -> Option<String> {

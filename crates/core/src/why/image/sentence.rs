@@ -2,7 +2,9 @@
 
 use super::ImageReason as I;
 use crate::why::Reason;
-use crate::why::text::{because, many, time, times, words};
+use crate::why::text::{because, many, time, times, when, words};
+use chrono::{DateTime, Utc};
+use windlass_types::api::WaitReason;
 use windlass_types::delivery::ReasonCode;
 use windlass_types::rollout::RolloutStatus;
 
@@ -61,6 +63,29 @@ pub(super) fn of(reason: &I) -> String {
             "It is older than what the devices are to run, and the policy does not allow that{}.",
             because(detail.as_deref())
         ),
+        I::TagMoved { tag } => {
+            format!("The tag {tag} named another image before; this one is a version of its own.")
+        }
+        I::BelowNewest { policy, detail } => format!(
+            "It is not the newest of the versions that {} takes{}.",
+            policy_name(policy.as_deref()),
+            because(detail.as_deref())
+        ),
+        I::Waits {
+            reason,
+            policy,
+            detail,
+            until,
+        } => waits(*reason, policy.as_deref(), detail, *until),
+        I::NeverSigned { policy, detail } => format!(
+            "It lacks a signature that {} wants{}.",
+            policy_name(policy.as_deref()),
+            because(detail.as_deref())
+        ),
+        I::NotAnImage => {
+            "It is no image: its registry says that it is a signature, a chart or the like."
+                .to_owned()
+        }
         I::NoPolicies => "There is no policy, so that no push leads to a rollout.".to_owned(),
         I::PolicyDisabled { policy } => {
             format!("The policy {policy:?} takes it, but is switched off.")
@@ -112,6 +137,62 @@ pub(super) fn of(reason: &I) -> String {
         }
         I::Held(reason) => reason.sentence(),
     }
+}
+
+fn policy_name(name: Option<&str>) -> String {
+    name.map_or_else(
+        || "the policy".to_owned(),
+        |name| format!("the policy {name:?}"),
+    )
+}
+
+fn waits(
+    reason: WaitReason,
+    policy: Option<&str>,
+    detail: &str,
+    until: Option<DateTime<Utc>>,
+) -> String {
+    let policy = policy_name(policy);
+    let why = because(Some(detail));
+    let at = |words: &str| when(words, until);
+    match reason {
+        WaitReason::TooYoung => {
+            format!(
+                "It is too new for {policy}{why}{}.",
+                at("; it is old enough at ")
+            )
+        }
+        WaitReason::Held => format!("Nothing new ships by {policy}{}{why}.", at(" until ")),
+        WaitReason::Unsigned => format!(
+            "{} wants it signed{why}{}.",
+            upper(&policy),
+            at("; it is looked for until ")
+        ),
+        WaitReason::WrongSignature => format!(
+            "Its signature is not what {policy} wants{why}{}.",
+            at("; another is looked for until ")
+        ),
+        WaitReason::SignatureUnknown => format!(
+            "Whether it is signed, as {policy} wants it, is not known{why}{}.",
+            at("; it is asked again at ")
+        ),
+        WaitReason::PlatformsUnknown => format!(
+            "Which platforms it is made for is not known{why}{}.",
+            at("; it is asked again at ")
+        ),
+        WaitReason::BuildDateUnknown => format!(
+            "When it was built is not known, which {policy} goes by{why}{}.",
+            at("; it is asked again at ")
+        ),
+    }
+}
+
+fn upper(text: &str) -> String {
+    let mut chars = text.chars();
+    chars
+        .next()
+        .map(|first| first.to_uppercase().chain(chars).collect())
+        .unwrap_or_default()
 }
 
 fn tried(tries: i64) -> String {

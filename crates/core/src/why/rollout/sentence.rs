@@ -253,6 +253,9 @@ const fn paused(cause: Option<StatusReason>) -> &'static str {
         Some(StatusReason::Inconclusive) => "it could not be judged, and that is no pass",
         Some(StatusReason::NoEvidence) => "nothing is known of the image yet",
         Some(StatusReason::Quarantined) => "its image went into quarantine",
+        Some(StatusReason::Unsigned) => {
+            "its image lacks the signature that its policy wants by now"
+        }
         Some(StatusReason::Operator) => "a person asked for it",
         Some(StatusReason::NewerVersion) => "a newer version came",
         None => "it was told to",

@@ -61,6 +61,15 @@ fn decided(decision: &str, detail: Option<&str>, policies: &[Value]) -> ImageSto
     })
 }
 
+fn waiting(reason: &str, detail: &str, until: Option<i64>) -> ImageStory {
+    pushed(|story| {
+        let id = "00000000-0000-0000-0000-000000000003";
+        let wait = json!({"policy_id": id, "reason": reason, "detail": detail, "since": noon(-9),
+                          "until": until.map(noon)});
+        story.version.as_mut().unwrap().waits = vec![serde_json::from_value(wait).unwrap()];
+    })
+}
+
 fn quarantine(class: Option<(&str, &str)>) -> ImageStory {
     pushed(|story| {
         story.quarantine = vec![Quarantine {
@@ -154,6 +163,58 @@ fn cases() -> Vec<Case> {
             decided("quarantined", Some("it failed"), &[]),
             "image_quarantined",
             "It was in quarantine when it was pushed, so that nothing was shipped: it failed.",
+        ),
+        (
+            "too young",
+            waiting(
+                "too_young",
+                "the policy ships what has been known for 3600 s",
+                Some(5),
+            ),
+            "too_young",
+            "It is too new for the policy: the policy ships what has been known for 3600 s; it is old enough at 2026-05-27 12:05 UTC.",
+        ),
+        (
+            "held without an end",
+            waiting(
+                "held",
+                "r.io/demo/app is held by operator:ann: inventory",
+                None,
+            ),
+            "held",
+            "Nothing new ships by the policy: r.io/demo/app is held by operator:ann: inventory.",
+        ),
+        (
+            "not signed",
+            waiting("unsigned", "it has no signature", Some(90)),
+            "unsigned",
+            "The policy wants it signed: it has no signature; it is looked for until 2026-05-27 13:30 UTC.",
+        ),
+        (
+            "signed with another key",
+            waiting(
+                "wrong_signature",
+                "it has one signature, none by a key of the policy",
+                None,
+            ),
+            "wrong_signature",
+            "Its signature is not what the policy wants: it has one signature, none by a key of the policy.",
+        ),
+        (
+            "not the newest",
+            decided(
+                "below_newest",
+                Some("1.3.0 is newer, and the policy ships the newest"),
+                &[],
+            ),
+            "below_newest",
+            "It is not the newest of the versions that the policy takes: 1.3.0 is newer, and the policy ships the newest.",
+        ),
+        (
+            "a moved tag",
+            pushed(|s| s.version.as_mut().unwrap().moved = true),
+            "tag_moved",
+            "The tag v2 named another image before; this one is a version of its own.",
         ),
         (
             "older",

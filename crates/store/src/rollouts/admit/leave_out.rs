@@ -90,6 +90,7 @@ impl Meanwhile<'_> {
             SkipReason::AlreadyOnImage
             | SkipReason::Downgrade
             | SkipReason::RolloutEnded
+            | SkipReason::OtherPlatform
             | SkipReason::Unreadable => return false,
         }
         true
