@@ -6,9 +6,9 @@ use reqwest::{Method, StatusCode, header};
 use serde::Serialize;
 use serde_json::Value;
 use windlass_types::api::{
-    Approve, CommandResult, DevicePatch, Fleet, FreezeState, FreezeView, ImageVersion, NewFreeze,
-    NewTarget, Penalty, PolicyTest, PolicyTestRequest, QuarantinedDigest, Reason, RolloutPlan,
-    Stopped, Trigger, TriggerPlan, TriggerRequest,
+    Approve, CommandResult, DevicePatch, Fleet, FreezeState, FreezeView, HoldState, HoldView,
+    ImageVersion, NewFreeze, NewHold, NewTarget, Penalty, PolicyTest, PolicyTestRequest,
+    QuarantinedDigest, Reason, RolloutPlan, Stopped, Trigger, TriggerPlan, TriggerRequest,
 };
 use windlass_types::delivery::Delivery;
 use windlass_types::device::{
@@ -16,7 +16,8 @@ use windlass_types::device::{
 };
 use windlass_types::event::Event;
 use windlass_types::ids::{
-    DeviceId, FreezeId, OperatorKeyId, PlanId, PolicyId, ProvisioningKeyId, RolloutId, TriggerId,
+    DeviceId, FreezeId, HoldId, OperatorKeyId, PlanId, PolicyId, ProvisioningKeyId, RolloutId,
+    TriggerId,
 };
 use windlass_types::image::Digest;
 use windlass_types::operator::{NewOperatorKey, OperatorKey};
@@ -375,6 +376,42 @@ impl Client {
     /// [`crate::Error`]; 409 with what changed since, 404 where there is no such plan.
     pub async fn apply_plan(&self, id: PlanId, reason: &str) -> Result<Trigger> {
         let path = format!("/rollout-plans/{id}/apply");
+        self.call(Method::POST, &path, &because(reason)).await
+    }
+
+    /// Holds, the one made last first; with `state` only those that stand so.
+    ///
+    /// # Errors
+    /// [`crate::Error`].
+    pub async fn holds(
+        &self,
+        state: Option<HoldState>,
+        page: &PageQuery,
+    ) -> Result<Page<HoldView>> {
+        #[derive(Serialize)]
+        struct Query<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            state: Option<HoldState>,
+            #[serde(flatten)]
+            page: &'a PageQuery,
+        }
+        self.get("/holds", &Query { state, page }).await
+    }
+
+    /// Holds a policy or a repository: nothing new of it ships.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 400 with the fields that are wrong, 404 where there is no such policy.
+    pub async fn hold(&self, hold: &NewHold) -> Result<HoldView> {
+        self.call(Method::POST, "/holds", hold).await
+    }
+
+    /// Ends a hold.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 404 where there is none.
+    pub async fn lift_hold(&self, id: HoldId, reason: &str) -> Result<HoldView> {
+        let path = format!("/holds/{id}/lift");
         self.call(Method::POST, &path, &because(reason)).await
     }
 

@@ -72,6 +72,10 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
                 "freezes",
                 "Times in which no rollout admits anybody, and the stop button",
             ),
+            (
+                "holds",
+                "Policies and repositories of which nothing new ships for a time",
+            ),
             ("quarantine", "Digests that ship no more"),
             (
                 "penalties",

@@ -13,6 +13,7 @@ mod commands;
 mod device_logs;
 mod devices;
 mod freezes;
+mod holds;
 mod images;
 mod operator_keys;
 mod page;
@@ -65,6 +66,10 @@ pub(crate) fn configure(routes: &mut ServiceConfig<'_>) {
         .service(freezes::lift)
         .service(freezes::stop_all)
         .service(freezes::lift_stop)
+        .service(holds::list)
+        .service(holds::create)
+        .service(holds::get)
+        .service(holds::lift)
         .service(triggers::create)
         .service(triggers::get)
         .service(plans::get)

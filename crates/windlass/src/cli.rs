@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
 use windlass_client::Client;
-use windlass_types::api::FreezeState;
+use windlass_types::api::{FreezeState, HoldState};
 use windlass_types::event::{Cursor, EventType};
 use windlass_types::ids::FleetId;
 use windlass_types::image::Digest;
@@ -102,6 +102,22 @@ pub(crate) enum Command {
     Freezes {
         #[command(subcommand)]
         command: Option<Freezes>,
+    },
+    /// Hold a policy or a repository: what is pushed waits until the end.
+    Hold(Hold),
+    /// List holds, the one made last first.
+    Holds {
+        /// Only those that stand so: in_force or past.
+        #[arg(long)]
+        state: Option<HoldState>,
+    },
+    /// End a hold: what waited for it is planned.
+    Unhold {
+        /// Its id.
+        id: uuid::Uuid,
+        /// Why; it lands in the audit trail.
+        #[arg(long)]
+        reason: String,
     },
     /// Stop all rollouts: nobody more is admitted anywhere until `go`.
     Stop(Why),
@@ -272,6 +288,18 @@ pub(crate) struct Rollback {
     /// Every device.
     #[arg(long, group = "what")]
     pub(crate) all: bool,
+    /// Why; it lands in the audit trail.
+    #[arg(long)]
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Hold {
+    /// The policy by name or id, or a repository with its registry.
+    pub(crate) what: String,
+    /// When it ends, such as 2026-12-20T00:00:00Z; without it, when it is lifted.
+    #[arg(long)]
+    pub(crate) until: Option<DateTime<Utc>>,
     /// Why; it lands in the audit trail.
     #[arg(long)]
     pub(crate) reason: String,

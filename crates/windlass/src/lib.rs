@@ -14,6 +14,7 @@ mod devices;
 mod events;
 mod exit;
 mod freezes;
+mod holds;
 mod keys;
 mod lookup;
 mod output;
@@ -97,6 +98,11 @@ async fn operate(command: Command, server: &cli::Server, out: &mut Out) -> Resul
         Command::Events(given) => events::run(&client, given, out).await,
         Command::Plans { command } => plans::run(&client, command, out).await,
         Command::Freezes { command } => freezes::run(&client, command, out).await,
+        Command::Hold(given) => holds::hold(&client, given, out).await,
+        Command::Holds { state } => holds::list(&client, state, out).await,
+        Command::Unhold { id, reason } => {
+            holds::unhold(&client, windlass_types::ids::HoldId(id), &reason, out).await
+        }
         Command::Stop(why) => freezes::stop(&client, &why.reason, out).await,
         Command::Go(why) => freezes::go(&client, &why.reason, out).await,
         Command::Penalties { command } => penalties::run(&client, command, out).await,

@@ -106,6 +106,12 @@ fn tested(test: &PolicyTest, out: &mut Out) -> Result<(), Failure> {
     }
     out.table(&table, "no policies")?;
     for policy in &test.policies {
+        if let Some(version) = &policy.version {
+            out.line(format!("{}: reads the version {version}", policy.name))?;
+        }
+        for wait in &policy.before {
+            out.line(format!("{}: waits first for {wait}", policy.name))?;
+        }
         for (reason, devices) in &policy.skipped {
             out.line(format!("{}: {devices} skipped: {reason}", policy.name))?;
         }

@@ -9,10 +9,11 @@ use crate::auth::By;
 use actix_web::{post, web};
 use std::collections::BTreeMap;
 use windlass_core::matching::glob_matches;
+use windlass_core::signatures::verify;
 use windlass_core::versions::Rule;
 use windlass_service::Problem;
 use windlass_store::rollouts::{self, Scope, Wanted};
-use windlass_store::{Session, freezes, policies, quarantine};
+use windlass_store::{Session, freezes, holds, image_facts, policies, quarantine};
 use windlass_types::api::{PolicyMatch, PolicyTest, PolicyTestRequest};
 use windlass_types::ids::PolicyId;
 use windlass_types::image::ImageReference;
@@ -128,6 +129,8 @@ fn refused(policy: &Policy, why: String) -> PolicyMatch {
         priority: policy.spec.priority,
         matches: false,
         mismatch: Some(why),
+        version: None,
+        before: Vec::new(),
         total_devices: 0,
         skipped: BTreeMap::new(),
         batches: Vec::new(),
@@ -166,6 +169,11 @@ async fn taken(
     Ok(PolicyMatch {
         matches: true,
         mismatch: None,
+        version: Rule::new(&spec.tag)
+            .ok()
+            .and_then(|rule| rule.read(tag).ok())
+            .map(|read| read.version),
+        before: before_rollout(session, policy, image).await?,
         total_devices: preview.total(),
         skipped: counts(&preview),
         batches: seen.batches,
@@ -173,6 +181,49 @@ async fn taken(
         conflicts: seen.conflicts,
         ..refused(policy, String::new())
     })
+}
+
+/// What a push would wait for before there is a rollout.
+async fn before_rollout(
+    session: &mut Session,
+    policy: &Policy,
+    image: &ImageReference,
+) -> Result<Vec<String>, Problem> {
+    let (spec, repository) = (&policy.spec, image.repository());
+    let mut waits = Vec::new();
+    if let Some(hold) = holds::in_force(session, policy.id, repository).await? {
+        let until = hold
+            .ends_at
+            .map_or_else(|| "it is lifted".to_owned(), |end| end.to_string());
+        waits.push(format!(
+            "the hold by {} until {until}: {}",
+            hold.created_by, hold.reason
+        ));
+    }
+    if spec.min_age_seconds > 0 {
+        waits.push(format!(
+            "an age of {} s since it was first seen",
+            spec.min_age_seconds
+        ));
+    }
+    let Some(rule) = spec.signature.as_ref().filter(|rule| rule.require) else {
+        return Ok(waits);
+    };
+    let known = match image.digest() {
+        Some(digest) => image_facts::get(session, repository, digest).await?,
+        None => None,
+    };
+    let found = known.and_then(|known| known.signatures);
+    match (image.digest(), found) {
+        (Some(digest), Some(found)) => {
+            if let Err(why) = verify(rule, repository, digest, &found) {
+                waits.push(format!("a signature by one of the policy's keys: {why}"));
+            }
+        }
+        _ => waits
+            .push("a signature by one of the policy's keys: none was looked for yet".to_owned()),
+    }
+    Ok(waits)
 }
 
 fn outcome(matches: &[PolicyMatch], quarantined: bool) -> String {

@@ -6,7 +6,7 @@ use windlass_core::batches::{self, Layout};
 use windlass_core::plan::estimate::{Estimate, Given, estimate};
 use windlass_service::Problem;
 use windlass_store::rollouts::{self, Preview, Rival, Scope, Wanted};
-use windlass_store::{Session, freezes, quarantine};
+use windlass_store::{Session, freezes, image_facts, quarantine};
 use windlass_types::api::{Conflict, PlannedBatch, PlannedDevice, TriggerPlan};
 use windlass_types::image::ImageReference;
 use windlass_types::policy::{
@@ -64,9 +64,13 @@ pub(super) async fn draft(
             skip: device.skip,
         })
         .collect::<Vec<_>>();
+    let untold = untold(session, image).await?;
     let waiting_for = match seen.nothing {
         None if image.digest().is_none() => {
             Some("the registry, to tell the tag's digest".to_owned())
+        }
+        None if untold => {
+            Some("the registry, to tell which platforms the image is made for".to_owned())
         }
         nothing => nothing,
     };
@@ -92,6 +96,17 @@ pub(super) async fn draft(
         plan,
         ships,
     })
+}
+
+/// Whether the registry has still to tell what an image runs on, and there are devices for which that
+/// matters.
+async fn untold(session: &mut Session, image: &ImageReference) -> Result<bool, Problem> {
+    let Some(digest) = image.digest() else {
+        return Ok(false);
+    };
+    let known = image_facts::get(session, image.repository(), digest).await?;
+    Ok(known.is_none_or(|known| known.facts.is_none())
+        && !image_facts::platforms(session).await?.is_empty())
 }
 
 /// What is seen of a rollout before there is one.
