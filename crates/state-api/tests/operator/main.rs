@@ -13,6 +13,7 @@ mod events;
 mod freezes;
 mod guards;
 mod harness;
+mod holds;
 mod images;
 mod operator_keys;
 mod penalties;

@@ -315,3 +315,30 @@ async fn the_same_again_is_no_news() {
         assert_eq!(changes(&test.store, &device).await, 1);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_platform_is_kept_until_another_is_said() {
+    for test in stores().await {
+        let api = Api::start(test.store.clone()).await;
+        let device = api.device().await;
+        let path = format!("/devices/{}", device.uuid);
+        // What cannot be read, or is not said, changes nothing.
+        for (said, kept) in [
+            (json!(null), json!(null)),
+            (json!("linux/arm64/v8"), json!("linux/arm64/v8")),
+            (json!(""), json!("linux/arm64/v8")),
+            (json!(7), json!("linux/arm64/v8")),
+            (json!("a b"), json!("linux/arm64/v8")),
+            (json!("armv7l"), json!("armv7l")),
+        ] {
+            let mut body = report(1, &[(V1, "c1", "running")]);
+            body["platform"] = said.clone();
+            api.report(&device, body).await;
+            let shown = api.operate(Method::GET, &path, None).await;
+            assert_eq!(shown["platform"], kept, "{said}");
+        }
+        let mut read = test.store.read().await.unwrap();
+        let known = windlass_store::image_facts::platforms(&mut read).await;
+        assert_eq!(known.unwrap(), ["armv7l"]);
+    }
+}

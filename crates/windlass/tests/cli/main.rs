@@ -14,4 +14,5 @@ mod operations;
 mod policies;
 mod restart;
 mod server;
+mod versions;
 mod why;

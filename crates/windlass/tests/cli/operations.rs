@@ -94,6 +94,8 @@ async fn policies_are_switched_and_tried_and_what_is_not_there_is_exit_code_3() 
         &["policies", "disable", "two"],
         &["plans", "apply", id],
         &["freezes", "lift", id],
+        &["unhold", id],
+        &["hold", "two"],
         &["penalties", "lift", id],
         &["devices", "delete", id],
         &["rollouts", "approve", id],
