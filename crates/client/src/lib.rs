@@ -15,7 +15,9 @@ pub use device::{DeviceClient, Paced, Poll};
 pub use error::Error;
 pub use events::{EventFilter, EventStream};
 pub use http::Client;
-pub use operator::{DeviceQuery, PageQuery, Ready, RolloutCommand, RolloutQuery, TriggerAnswer};
+pub use operator::{
+    DeliveryQuery, DeviceQuery, PageQuery, Ready, RolloutCommand, RolloutQuery, TriggerAnswer,
+};
 
 /// A result of the client.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::http::{Client, read, send};
+use chrono::{DateTime, Utc};
 use reqwest::{Method, StatusCode, header};
 use serde::Serialize;
 use serde_json::Value;
@@ -10,14 +11,16 @@ use windlass_types::api::{
     ImageVersion, NewFreeze, NewHold, NewTarget, Penalty, PolicyTest, PolicyTestRequest,
     QuarantinedDigest, Reason, RolloutPlan, Stopped, Trigger, TriggerPlan, TriggerRequest,
 };
-use windlass_types::delivery::Delivery;
+use windlass_types::delivery::{
+    Decision, Delivery, DeliveryDetail, EndpointHealth, ReasonCode, Replayed, Tried,
+};
 use windlass_types::device::{
     Device, DeviceCurrentState, DeviceTarget, NewProvisioningKey, ProvisioningKey,
 };
 use windlass_types::event::Event;
 use windlass_types::ids::{
-    DeviceId, FreezeId, HoldId, OperatorKeyId, PlanId, PolicyId, ProvisioningKeyId, RolloutId,
-    TriggerId,
+    DeliveryId, DeviceId, FreezeId, HoldId, OperatorKeyId, PlanId, PolicyId, ProvisioningKeyId,
+    RolloutId, TriggerId,
 };
 use windlass_types::image::Digest;
 use windlass_types::operator::{NewOperatorKey, OperatorKey};
@@ -63,6 +66,35 @@ pub struct DeviceQuery {
     /// Only those seen in the last so many seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seen_within: Option<u32>,
+    /// Which page.
+    #[serde(flatten)]
+    pub page: PageQuery,
+}
+
+/// Which webhook deliveries; all of what is given must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct DeliveryQuery {
+    /// Only those to this endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Only those of this sender.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
+    /// Only those of which this became.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+    /// Only those that were ignored for this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<ReasonCode>,
+    /// Only those that tell of this repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// Only those received at this time or later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<DateTime<Utc>>,
+    /// Only those received before this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
     /// Which page.
     #[serde(flatten)]
     pub page: PageQuery,
@@ -691,8 +723,66 @@ impl Client {
     ///
     /// # Errors
     /// [`crate::Error`].
-    pub async fn deliveries(&self, page: &PageQuery) -> Result<Page<Delivery>> {
-        self.get("/webhooks/deliveries", page).await
+    pub async fn deliveries(&self, query: &DeliveryQuery) -> Result<Page<Delivery>> {
+        self.get("/webhooks/deliveries", query).await
+    }
+
+    /// One delivery with what is kept of it.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 404 where there is none.
+    pub async fn delivery(&self, id: DeliveryId) -> Result<DeliveryDetail> {
+        self.get(&format!("/webhooks/deliveries/{id}"), &NO_QUERY)
+            .await
+    }
+
+    /// The body of a delivery as it was received.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 404 where it is no longer kept.
+    pub async fn delivery_body(&self, id: DeliveryId) -> Result<Vec<u8>> {
+        let path = format!("/webhooks/deliveries/{id}/body");
+        let response = send(self.request(Method::GET, &path)).await?;
+        let body = response.bytes().await.map_err(crate::Error::Transport)?;
+        Ok(body.to_vec())
+    }
+
+    /// Reads a delivery again with today's parser.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 404 where there is none, 409 where its body or its endpoint is gone.
+    pub async fn replay_delivery(&self, id: DeliveryId) -> Result<Replayed> {
+        let path = format!("/webhooks/deliveries/{id}/replay");
+        read(send(self.request(Method::POST, &path)).await?).await
+    }
+
+    /// What an endpoint would read a delivery as; nothing is stored. Headers are those that senders are
+    /// recognised by, such as `x-github-event`.
+    ///
+    /// # Errors
+    /// [`crate::Error`]; 404 where the configuration has no such endpoint.
+    pub async fn try_delivery(
+        &self,
+        endpoint: &str,
+        headers: &[(String, String)],
+        body: Vec<u8>,
+    ) -> Result<Tried> {
+        let mut request = self
+            .request(Method::POST, &format!("/webhooks/{endpoint}/test"))
+            .header(header::CONTENT_TYPE, "application/json");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        read(send(request.body(body)).await?).await
+    }
+
+    /// How every webhook endpoint is doing, counted over so many days.
+    ///
+    /// # Errors
+    /// [`crate::Error`].
+    pub async fn webhook_endpoints(&self, days: Option<u32>) -> Result<Vec<EndpointHealth>> {
+        let query: Vec<(&str, u32)> = days.into_iter().map(|days| ("days", days)).collect();
+        self.get("/webhooks/endpoints", &query).await
     }
 
     /// Whether the server can do its job.

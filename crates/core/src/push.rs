@@ -89,6 +89,17 @@ pub fn meaning(
     }
 }
 
+/// The versions seen of a tag, as they compare with a push that is told again long after it was
+/// received: what carries no time of its own was pushed when it was seen first. Without this a delivery of
+/// last week would look like the newest of all.
+#[must_use]
+pub fn as_timed(mut seen: Vec<SeenVersion>) -> Vec<SeenVersion> {
+    for version in &mut seen {
+        version.pushed_at = version.pushed_at.or(Some(version.seen_at));
+    }
+    seen
+}
+
 /// Whether a push of a replaced version's digest tells of that version again, rather than of the tag
 /// moved back to it.
 fn is_repeat_of(
@@ -118,6 +129,23 @@ mod tests {
     use uuid::Uuid;
     use windlass_types::delivery::PushKind;
     use windlass_types::ids::CorrelationId;
+
+    #[test]
+    fn what_is_told_again_is_as_old_as_it_was_received() {
+        // Received in minute 5 without a time; the tag moved in minute 9, also without one.
+        let seen = || vec![version(1, Some(2), None, 9, None)];
+        let told =
+            |seen: Vec<SeenVersion>, pushed| meaning(&seen, Some(&digest(1)), pushed, at(50));
+        assert!(matches!(told(seen(), Some(at(5))), Meaning::Moves(_)));
+        assert!(matches!(
+            told(as_timed(seen()), Some(at(5))),
+            Meaning::Late(_)
+        ));
+        assert!(matches!(
+            told(as_timed(seen()), Some(at(10))),
+            Meaning::Moves(_)
+        ));
+    }
 
     fn at(minute: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000 + minute * 60, 0).unwrap()

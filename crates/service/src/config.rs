@@ -20,6 +20,7 @@ pub use windlass_settings::Error as ConfigError;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 use windlass_core::checks::Allowed;
 use windlass_settings::Sources;
@@ -111,6 +112,7 @@ impl Config {
                 ));
             }
         }
+        self.check_senders()?;
         if self.store.url.starts_with("sqlite:") && self.bus.redis_url.is_some() {
             return contradiction(
                 "bus.redis_url is set, but store.url is SQLite, which one process uses alone"
@@ -151,6 +153,43 @@ impl Config {
         ] {
             if value == 0 {
                 return contradiction(format!("{name} must be at least 1"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what tells senders of webhooks apart and cannot.
+    fn check_senders(&self) -> Result<(), ConfigError> {
+        let contradiction = |text: String| Err(ConfigError::Contradiction(text));
+        for (name, endpoint) in &self.webhooks.endpoints {
+            let at = format!("webhooks.endpoints.{name}");
+            if let Some(topic) = endpoint
+                .topics
+                .iter()
+                .find(|topic| !topic.starts_with("arn:aws") || !topic.contains(":sns:"))
+            {
+                return contradiction(format!(
+                    "{at}.topics: {topic:?} is no topic; write it as in \
+                     arn:aws:sns:eu-west-1:123456789012:pushes"
+                ));
+            }
+            if let Some(token) = &endpoint.token
+                && (token.audience.is_empty() || token.email.is_empty())
+            {
+                return contradiction(format!("{at}.token needs audience and email"));
+            }
+        }
+        for proxy in &self.webhooks.trusted_proxies {
+            let (address, bits) = proxy.split_once('/').unwrap_or((proxy, "0"));
+            let most = match address.parse::<IpAddr>() {
+                Ok(IpAddr::V4(_)) => 32,
+                Ok(IpAddr::V6(_)) => 128,
+                Err(_) => 0,
+            };
+            if most == 0 || !bits.parse::<u8>().is_ok_and(|bits| bits <= most) {
+                return contradiction(format!(
+                    "webhooks.trusted_proxies: {proxy:?} is no network; write it as in 10.0.0.0/8"
+                ));
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Webhook deliveries: what registries sent, as it was received, and what became of it.
 
-use crate::db::Session;
+use crate::db::{Session, placeholders};
 use crate::error::{Result, parse};
 use crate::images;
 use chrono::{DateTime, Utc};
@@ -12,6 +12,7 @@ use windlass_types::delivery::{
     Decision, Delivery, DeliveryDetail, DeliveryOutcome, Push, ReasonCode,
 };
 use windlass_types::ids::{CorrelationId, DeliveryId, ImageVersionId};
+use windlass_types::image::Repository;
 
 /// A delivery to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,11 +69,13 @@ struct Row {
     correlation_id: Uuid,
     received_at: DateTime<Utc>,
     received_count: i64,
+    rejected: Option<String>,
+    replayed_at: Option<DateTime<Utc>>,
 }
 
 const COLUMNS: &str = "id, endpoint, sender, sender_delivery_id, headers, body_bytes, \
                        body IS NOT NULL AS body_kept, decision, reason_code, images, correlation_id, \
-                       received_at, received_count";
+                       received_at, received_count, rejected, replayed_at";
 
 /// Stores a delivery, or counts its repetition. Returns the id under which it is stored, and whether
 /// it is there for the first time; then [`settle`] belongs in the same transaction.
@@ -122,11 +125,51 @@ pub async fn settle(
 ) -> Result<()> {
     session
         .sql(
-            "UPDATE webhook_deliveries SET decision = $1, reason_code = $2, images = $3 WHERE id = $4",
+            "UPDATE webhook_deliveries SET decision = $1, reason_code = $2, images = $3, rejected = NULL \
+             WHERE id = $4",
         )
         .bind(decision.as_str())
         .bind(reason.map(ReasonCode::as_str))
         .bind(Json(images.to_vec()))
+        .bind(id.0)
+        .execute()
+        .await?;
+    name_repositories(session, id, images).await
+}
+
+/// Lets a delivery be found by what it tells of.
+async fn name_repositories(session: &mut Session, id: DeliveryId, images: &[Told]) -> Result<()> {
+    let names: BTreeSet<String> = images
+        .iter()
+        .map(|told| format!("{}/{}", told.push.registry, told.push.repository))
+        .collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let rows = placeholders(session.kind(), 1, names.len(), 2);
+    let mut statement = session.built(format!(
+        "INSERT INTO webhook_delivery_repositories (repository, delivery_id) VALUES {rows} \
+         ON CONFLICT DO NOTHING"
+    ));
+    for name in names {
+        statement = statement.bind(name).bind(id.0);
+    }
+    statement.execute().await?;
+    Ok(())
+}
+
+/// Notes that a delivery could not be read, and why.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn reject(session: &mut Session, id: DeliveryId, detail: &str) -> Result<()> {
+    session
+        .sql(
+            "UPDATE webhook_deliveries SET decision = 'ignored', reason_code = $1, rejected = $2 \
+             WHERE id = $3",
+        )
+        .bind(ReasonCode::Malformed.as_str())
+        .bind(detail.to_owned())
         .bind(id.0)
         .execute()
         .await?;
@@ -149,25 +192,58 @@ pub async fn get(session: &mut Session, id: DeliveryId) -> Result<Option<Stored>
     Ok(found.into_iter().next())
 }
 
+/// Which deliveries; all of what is given must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Search {
+    /// At this endpoint.
+    pub endpoint: Option<String>,
+    /// From this sender.
+    pub sender: Option<String>,
+    /// Of which this became.
+    pub decision: Option<Decision>,
+    /// Ignored for this.
+    pub reason: Option<ReasonCode>,
+    /// That tell of this repository.
+    pub repository: Option<Repository>,
+    /// Received at this time or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Received before this time.
+    pub until: Option<DateTime<Utc>>,
+}
+
 /// Deliveries, the newest first, after one of them.
 ///
 /// # Errors
 /// Whatever the database says.
 pub async fn list(
     session: &mut Session,
-    endpoint: Option<&str>,
-    decision: Option<Decision>,
+    search: &Search,
     after: Option<DeliveryId>,
     limit: i64,
 ) -> Result<Vec<Stored>> {
+    let (decision, rejected) = match search.decision {
+        None => (None, None),
+        Some(Decision::Rejected) => (Some(Decision::Ignored), Some(true)),
+        Some(decision) => (Some(decision), Some(false)),
+    };
     let rows: Vec<Row> = session
         .built(format!(
-            "SELECT {COLUMNS} FROM webhook_deliveries WHERE ($1 IS NULL OR endpoint = $1) \
-             AND ($2 IS NULL OR decision = $2) AND ($3 IS NULL OR id < $3) \
-             ORDER BY id DESC LIMIT CAST($4 AS BIGINT)"
+            "SELECT {COLUMNS} FROM webhook_deliveries d WHERE ($1 IS NULL OR endpoint = $1) \
+             AND ($2 IS NULL OR decision = $2) AND ($3 IS NULL OR (rejected IS NOT NULL) = $3) \
+             AND ($4 IS NULL OR sender = $4) AND ($5 IS NULL OR reason_code = $5) \
+             AND ($6 IS NULL OR received_at >= $6) AND ($7 IS NULL OR received_at < $7) \
+             AND ($8 IS NULL OR EXISTS (SELECT 1 FROM webhook_delivery_repositories r \
+                  WHERE r.repository = $8 AND r.delivery_id = d.id)) \
+             AND ($9 IS NULL OR id < $9) ORDER BY id DESC LIMIT CAST($10 AS BIGINT)"
         ))
-        .bind(endpoint.map(str::to_owned))
+        .bind(search.endpoint.clone())
         .bind(decision.map(|decision| decision.as_str().to_owned()))
+        .bind(rejected)
+        .bind(search.sender.clone())
+        .bind(search.reason.map(|reason| reason.as_str().to_owned()))
+        .bind(search.since)
+        .bind(search.until)
+        .bind(search.repository.as_ref().map(Repository::to_string))
         .bind(after.map(|id| id.0))
         .bind(limit)
         .all()
@@ -209,7 +285,11 @@ async fn with_rollouts(session: &mut Session, rows: Vec<Row>) -> Result<Vec<Stor
             }
             let outcome = DeliveryOutcome {
                 delivery_id: DeliveryId(row.id),
-                decision: parse("webhook_deliveries.decision", &row.decision)?,
+                decision: if row.rejected.is_some() {
+                    Decision::Rejected
+                } else {
+                    parse("webhook_deliveries.decision", &row.decision)?
+                },
                 reason_code: row
                     .reason_code
                     .map(|reason| parse("webhook_deliveries.reason_code", &reason))
@@ -228,6 +308,8 @@ async fn with_rollouts(session: &mut Session, rows: Vec<Row>) -> Result<Vec<Stor
                         sender_delivery_id: row.sender_delivery_id,
                         received_at: row.received_at,
                         received_count: row.received_count,
+                        detail: row.rejected,
+                        replayed_at: row.replayed_at,
                         outcome,
                     },
                     headers: row.headers.0,

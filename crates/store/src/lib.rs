@@ -26,6 +26,7 @@ pub mod holds;
 mod ids;
 pub mod image_facts;
 pub mod images;
+pub mod inbox;
 pub mod logs;
 mod migrate;
 pub mod penalties;

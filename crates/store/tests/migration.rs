@@ -29,6 +29,7 @@ const COMMAND: u128 = 0x40;
 const DEVICES: std::ops::Range<u128> = 0x50..0x54;
 const STATE: u128 = 0x60;
 const POLICY: u128 = 0x70;
+const DELIVERY: u128 = 0x80;
 
 fn digest() -> String {
     format!("sha256:{}", "a".repeat(64))
@@ -113,6 +114,17 @@ async fn fill(store: &Store) {
         "version": 1_i64, "created_at": now, "updated_at": now));
     insert!("image_versions" ("id": id(VERSION), "repository": "r.io/a".to_owned(), "tag": "v2".to_owned(),
         "digest": digest(), "kind": "new".to_owned(), "seen_at": now, "correlation_id": id(1), "planned_at": now));
+    insert!("webhook_deliveries" ("id": id(DELIVERY), "endpoint": "ci".to_owned(), "sender": "ghcr".to_owned(),
+        "dedupe_key": "k".to_owned(), "headers": Json(json!({})), "body": b"{}".to_vec(), "body_bytes": 2_i64,
+        "decision": "accepted".to_owned(), "images": Json(json!([
+            {"registry": "r.io", "repository": "a", "tag": "v1", "kind": "new"},
+            {"registry": "r.io", "repository": "a", "tag": "v2", "kind": "new"},
+            {"registry": "ghcr.io", "repository": "acme/b", "tag": "v2", "kind": "new"}])),
+        "correlation_id": id(1), "received_at": now));
+    insert!("webhook_deliveries" ("id": id(DELIVERY + 1), "endpoint": "ci".to_owned(), "sender": "ghcr".to_owned(),
+        "dedupe_key": "l".to_owned(), "headers": Json(json!({})), "body_bytes": 2_i64,
+        "decision": "ignored".to_owned(), "reason_code": "ping".to_owned(), "images": Json(json!([])),
+        "correlation_id": id(1), "received_at": now));
     insert!("image_triggers" ("id": id(TRIGGER), "repository": "r.io/a".to_owned(), "tag": "v2".to_owned(),
         "rule": Json(old_rule()), "filters": Json(json!({})), "on_unresolved": "wait".to_owned(),
         "actor": "operator:ann".to_owned(), "reason": "why not".to_owned(), "correlation_id": id(2),
@@ -276,6 +288,14 @@ async fn what_an_old_database_holds_goes_on_where_it_stood() {
                 .unwrap()
                 .is_some()
         );
+        // Old deliveries are found by what they told of.
+        let named: Vec<(String,)> = tx
+            .sql("SELECT repository FROM webhook_delivery_repositories ORDER BY repository")
+            .all()
+            .await
+            .unwrap();
+        let named: Vec<_> = named.iter().map(|(name,)| name.as_str()).collect();
+        assert_eq!(named, ["ghcr.io/acme/b", "r.io/a"]);
         // What the first schema refused is taken.
         for sql in [
             "UPDATE device_rollout_status SET status = 'inconclusive' WHERE status = 'verifying'",

@@ -18,6 +18,8 @@ text_enum! {
         Duplicate = "duplicate",
         /// It is not about an image push; the reason code says what it is.
         Ignored = "ignored",
+        /// It could not be read; `detail` says why.
+        Rejected = "rejected",
     }
 }
 
@@ -60,6 +62,8 @@ text_enum! {
         FailedPush = "failed_push",
         /// The sender asks whether the endpoint is the right one.
         Handshake = "handshake",
+        /// It cannot be read.
+        Malformed = "malformed",
     }
 }
 
@@ -136,6 +140,12 @@ pub struct Delivery {
     pub received_at: DateTime<Utc>,
     /// How often it came in.
     pub received_count: i64,
+    /// What was wrong with it, where it was rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// When somebody had it read again last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayed_at: Option<DateTime<Utc>>,
     /// What became of it.
     #[serde(flatten)]
     pub outcome: DeliveryOutcome,
@@ -171,6 +181,110 @@ pub struct EndpointTest {
     pub sender: Option<String>,
     /// Bytes of a delivery at most.
     pub max_body_bytes: usize,
+}
+
+/// What became of a delivery that was read again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Replayed {
+    /// What had become of it before.
+    pub before: Decision,
+    /// What today's reading makes of it; where that is less than before, the delivery stays as it was.
+    pub decision: Decision,
+    /// What is wrong with it, where it is rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Versions that are new because of it.
+    pub new_versions: i64,
+    /// The delivery as it stands now.
+    pub delivery: Delivery,
+}
+
+/// A push as it would be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TriedPush {
+    /// The registry's host, with port.
+    pub registry: String,
+    /// The path below it.
+    pub repository: String,
+    /// The tag.
+    pub tag: String,
+    /// The digest, where the delivery tells it.
+    pub digest: Option<Digest>,
+    /// Who pushed, as the sender says.
+    pub actor: Option<String>,
+    /// When, as the sender says.
+    pub pushed_at: Option<DateTime<Utc>>,
+}
+
+/// What a delivery would be read as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Tried {
+    /// The sender that is recognised or fixed.
+    pub sender: Option<String>,
+    /// `accepted`, `ignored` or `rejected`; whether a push is known already is not looked up.
+    pub decision: Decision,
+    /// Why it would be ignored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason_code: Option<ReasonCode>,
+    /// What is wrong with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// The pushes it tells of.
+    pub images: Vec<TriedPush>,
+}
+
+/// How often something happened, and which share of all deliveries that is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Share {
+    /// Deliveries.
+    pub count: i64,
+    /// Of all that were stored in the same time, 0 to 1.
+    pub share: f64,
+}
+
+/// What an endpoint refused for one reason, since ever.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Refusal {
+    /// `unauthorized`, `malformed`, `too_large`, `too_slow`, `too_many`, `unavailable`, `failed`.
+    pub reason: String,
+    /// How often.
+    pub count: i64,
+    /// When last.
+    pub last_at: DateTime<Utc>,
+    /// What was said the last time.
+    pub detail: String,
+}
+
+/// How an endpoint is doing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EndpointHealth {
+    /// Its name.
+    pub endpoint: String,
+    /// Whether the configuration still has it.
+    pub configured: bool,
+    /// Whether deliveries must prove where they come from. An endpoint where they need not is a hole
+    /// that somebody decided to have.
+    pub authenticated: bool,
+    /// When something came last that was stored.
+    pub last_received_at: Option<DateTime<Utc>>,
+    /// When a push was accepted last.
+    pub last_accepted_at: Option<DateTime<Utc>>,
+    /// The last refusal.
+    pub last_refusal: Option<Refusal>,
+    /// The time that the numbers below are of, in days.
+    pub days: i64,
+    /// Deliveries that were stored, repetitions not counted.
+    pub received: i64,
+    /// Of these, with a push that was new.
+    pub accepted: i64,
+    /// With pushes that were known.
+    pub duplicate: i64,
+    /// Without a push, by reason.
+    pub ignored: BTreeMap<String, Share>,
+    /// That could not be read.
+    pub rejected: i64,
+    /// Everything that was refused, since ever.
+    pub refusals: Vec<Refusal>,
 }
 
 /// One version of a tag that was seen: what a push makes.

@@ -87,9 +87,11 @@ pub(crate) fn read(section: &WebhooksSection) -> Result<BTreeMap<String, Endpoin
             },
         };
         if let Some(registry) = &settings.registry
-            && windlass_types::image::Repository::new(registry, "any/name").is_err()
+            && !senders::is_host(registry)
         {
-            return refused(format!("{registry:?} is no host of a registry"));
+            return refused(format!(
+                "{registry:?} is no host of a registry that images can be named by: it needs a dot or a port"
+            ));
         }
         let mut topics = Vec::with_capacity(settings.topics.len());
         for topic in &settings.topics {

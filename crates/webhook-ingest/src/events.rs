@@ -1,34 +1,49 @@
 //! The events this service appends.
 
+use crate::ingest::{Done, Origin};
 use serde_json::json;
-use windlass_store::deliveries::{NewDelivery, Told};
+use windlass_store::deliveries::NewDelivery;
 use windlass_store::images::{Question, Wanted};
-use windlass_types::delivery::{Decision, ReasonCode, SeenVersion};
+use windlass_types::delivery::SeenVersion;
 use windlass_types::event::{Cursor, EventType, NewEvent};
-use windlass_types::ids::DeliveryId;
 use windlass_types::image::{Digest, ImageReference};
 
 /// Who they come from.
 pub(crate) const ACTOR: &str = "webhook-ingest";
 
 /// A delivery was stored.
-pub(crate) fn received(
-    id: DeliveryId,
-    new: &NewDelivery,
-    decision: Decision,
-    reason: Option<ReasonCode>,
-    images: &[Told],
-) -> NewEvent {
+pub(crate) fn received(origin: &Origin, new: &NewDelivery, done: &Done) -> NewEvent {
     NewEvent::new(EventType::WebhookReceived, ACTOR)
-        .subject(&id)
-        .correlation(Some(new.correlation_id))
+        .subject(&origin.id)
+        .correlation(Some(origin.correlation_id))
         .data(json!({
             "endpoint": new.endpoint,
             "sender": new.sender,
             "sender_delivery_id": new.sender_delivery_id,
-            "decision": decision,
-            "reason_code": reason,
-            "images": images,
+            "decision": done.decision,
+            "reason_code": done.reason,
+            "images": done.told,
+        }))
+}
+
+/// A delivery was read again, and told what it had not told before.
+pub(crate) fn replayed(
+    origin: &Origin,
+    endpoint: &str,
+    sender: &str,
+    done: &Done,
+    actor: &str,
+) -> NewEvent {
+    NewEvent::new(EventType::WebhookReceived, actor)
+        .subject(&origin.id)
+        .correlation(Some(origin.correlation_id))
+        .data(json!({
+            "endpoint": endpoint,
+            "sender": sender,
+            "decision": done.decision,
+            "reason_code": done.reason,
+            "images": done.told,
+            "replayed": true,
         }))
 }
 

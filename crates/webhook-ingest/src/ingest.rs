@@ -2,16 +2,17 @@
 //! events, in one transaction.
 
 use crate::events;
-use crate::senders::{Content, Reading};
+use crate::senders::{Content, Malformed, Reading};
+use chrono::{DateTime, Utc};
 use std::time::Duration;
 use uuid::Uuid;
-use windlass_core::push::{Meaning, believable, meaning};
+use windlass_core::push::{Meaning, as_timed, believable, meaning};
 use windlass_service::{Deps, Problem};
 use windlass_store::deliveries::{self, NewDelivery, Stored, Told};
 use windlass_store::images::{self, Learned};
-use windlass_store::{Error, Session};
+use windlass_store::{Error, Session, inbox};
 use windlass_types::delivery::{Decision, ParsedPush, Push, PushKind, ReasonCode, SeenVersion};
-use windlass_types::ids::ImageVersionId;
+use windlass_types::ids::{CorrelationId, DeliveryId, ImageVersionId};
 
 /// Tries until a sender is told to come again. Each lost race means that another one was won.
 const TRIES: usize = 16;
@@ -31,7 +32,7 @@ pub(crate) struct Ingested {
 pub(crate) async fn ingest(
     deps: &Deps,
     new: &NewDelivery,
-    reading: &Reading,
+    reading: Result<&Reading, &Malformed>,
     limit: Duration,
 ) -> Result<Ingested, Problem> {
     match tokio::time::timeout(limit, tries(deps, new, reading, limit)).await {
@@ -49,7 +50,7 @@ pub(crate) async fn ingest(
 async fn tries(
     deps: &Deps,
     new: &NewDelivery,
-    reading: &Reading,
+    reading: Result<&Reading, &Malformed>,
     limit: Duration,
 ) -> Result<Ingested, Problem> {
     for _ in 0..TRIES {
@@ -73,35 +74,31 @@ async fn tries(
 async fn once(
     deps: &Deps,
     new: &NewDelivery,
-    reading: &Reading,
+    reading: Result<&Reading, &Malformed>,
     limit: Duration,
 ) -> Result<Option<Ingested>, Error> {
     let mut tx = deps.store.begin().await?;
     // The server gives up as well, so that no connection waits on for whoever has gone.
     tx.limit_statements(limit).await?;
     let (id, first) = deliveries::receive(&mut tx, new).await?;
-    if first {
-        let Some(judged) = judge(&mut tx, new, reading).await? else {
+    // What could not be read the first time may be readable to a later program.
+    let kept = if first {
+        None
+    } else {
+        inbox::take(&mut tx, id).await?.filter(|kept| kept.rejected)
+    };
+    if first || kept.is_some() {
+        let origin = Origin {
+            id,
+            correlation_id: kept.map_or(new.correlation_id, |kept| kept.correlation_id),
+            told_again: None,
+        };
+        let Some(done) = settle(&mut tx, &origin, reading).await? else {
             tx.rollback().await?;
             return Ok(None);
         };
-        let (decision, reason) = match &reading.content {
-            Content::Ignored(reason) => (Decision::Ignored, Some(*reason)),
-            Content::Handshake(_) => (Decision::Ignored, Some(ReasonCode::Handshake)),
-            Content::Pushes(_) if judged.told.iter().any(makes_a_version) => {
-                (Decision::Accepted, None)
-            }
-            Content::Pushes(_) => (Decision::Duplicate, None),
-        };
-        deliveries::settle(&mut tx, id, decision, reason, &judged.told).await?;
-        let received = events::received(id, new, decision, reason, &judged.told);
-        let cause = windlass_store::events::append(&mut tx, received).await?;
-        let available = judged
-            .available
-            .iter()
-            .map(|version| events::available(version, Some(cause)))
-            .collect();
-        windlass_store::events::append_all(&mut tx, available).await?;
+        let received = events::received(&origin, new, &done);
+        announce(&mut tx, received, &done.available).await?;
     }
     let Some(stored) = deliveries::get(&mut tx, id).await? else {
         tx.rollback().await?;
@@ -114,29 +111,98 @@ async fn once(
     }))
 }
 
-fn makes_a_version(told: &Told) -> bool {
+/// The delivery that pushes are from.
+pub(crate) struct Origin {
+    pub(crate) id: DeliveryId,
+    pub(crate) correlation_id: CorrelationId,
+    /// When it was received, where it is read again only now.
+    pub(crate) told_again: Option<DateTime<Utc>>,
+}
+
+/// What became of a delivery.
+pub(crate) struct Done {
+    pub(crate) decision: Decision,
+    pub(crate) reason: Option<ReasonCode>,
+    /// Each push, in the order told.
+    pub(crate) told: Vec<Told>,
+    /// The versions that are there to be shipped now.
+    pub(crate) available: Vec<SeenVersion>,
+}
+
+impl Done {
+    fn without_pushes(decision: Decision, reason: ReasonCode) -> Self {
+        Self {
+            decision,
+            reason: Some(reason),
+            told: Vec::new(),
+            available: Vec::new(),
+        }
+    }
+
+    /// Pushes that made a version.
+    pub(crate) fn new_versions(&self) -> usize {
+        self.told
+            .iter()
+            .filter(|told| makes_a_version(told))
+            .count()
+    }
+}
+
+/// Makes the versions that are new and notes what became of the delivery; `None` where another
+/// transaction changed a tag first.
+async fn settle(
+    tx: &mut Session,
+    origin: &Origin,
+    reading: Result<&Reading, &Malformed>,
+) -> Result<Option<Done>, Error> {
+    let done = match reading {
+        Err(malformed) => {
+            deliveries::reject(tx, origin.id, &malformed.0).await?;
+            return Ok(Some(Done::without_pushes(
+                Decision::Rejected,
+                ReasonCode::Malformed,
+            )));
+        }
+        Ok(reading) => match &reading.content {
+            Content::Ignored(reason) => Done::without_pushes(Decision::Ignored, *reason),
+            Content::Handshake(_) => Done::without_pushes(Decision::Ignored, ReasonCode::Handshake),
+            Content::Pushes(pushes) => match judge(tx, origin, pushes, &[]).await? {
+                Some(done) => done,
+                None => return Ok(None),
+            },
+        },
+    };
+    deliveries::settle(tx, origin.id, done.decision, done.reason, &done.told).await?;
+    Ok(Some(done))
+}
+
+/// Tells of a delivery and of the versions that it makes.
+pub(crate) async fn announce(
+    tx: &mut Session,
+    received: windlass_types::event::NewEvent,
+    available: &[SeenVersion],
+) -> Result<(), Error> {
+    let cause = windlass_store::events::append(tx, received).await?;
+    let available = available
+        .iter()
+        .map(|version| events::available(version, Some(cause)))
+        .collect();
+    windlass_store::events::append_all(tx, available).await?;
+    Ok(())
+}
+
+pub(crate) fn makes_a_version(told: &Told) -> bool {
     matches!(told.push.kind, PushKind::New | PushKind::Moved)
 }
 
-/// What the pushes of a delivery mean.
-struct Judged {
-    /// Each push, in the order told.
-    told: Vec<Told>,
-    /// The versions that are there to be shipped now.
-    available: Vec<SeenVersion>,
-}
-
 /// Compares each push with what was seen of its tag and makes the versions that are new; `None` where
-/// another transaction changed a tag first.
-async fn judge(
+/// another transaction changed a tag first. What the delivery told before stays as it is.
+pub(crate) async fn judge(
     tx: &mut Session,
-    new: &NewDelivery,
-    reading: &Reading,
-) -> Result<Option<Judged>, Error> {
-    let pushes: &[ParsedPush] = match &reading.content {
-        Content::Pushes(pushes) => pushes,
-        Content::Ignored(_) | Content::Handshake(_) => &[],
-    };
+    origin: &Origin,
+    pushes: &[ParsedPush],
+    before: &[Told],
+) -> Result<Option<Done>, Error> {
     // Tags are always taken in the same order, so that two deliveries never wait for each other. Two
     // pushes of one tag keep theirs.
     let mut order: Vec<(usize, &ParsedPush)> = pushes.iter().enumerate().collect();
@@ -144,29 +210,54 @@ async fn judge(
     let mut told = Vec::with_capacity(order.len());
     let mut available = Vec::new();
     for (place, push) in order {
-        match judge_one(tx, new, push, &mut available).await? {
+        if let Some(same) = before.iter().find(|told| is_same(told, push)) {
+            told.push((place, same.clone()));
+            continue;
+        }
+        match judge_one(tx, origin, push, &mut available).await? {
             Some(one) => told.push((place, one)),
             None => return Ok(None),
         }
     }
     told.sort_by_key(|(place, _)| *place);
-    Ok(Some(Judged {
-        told: told.into_iter().map(|(_, told)| told).collect(),
+    let told: Vec<Told> = told.into_iter().map(|(_, told)| told).collect();
+    let decision = if told.iter().any(makes_a_version) {
+        Decision::Accepted
+    } else {
+        Decision::Duplicate
+    };
+    Ok(Some(Done {
+        decision,
+        reason: None,
+        told,
         available,
     }))
 }
 
+/// Whether a push is one that was told before.
+fn is_same(told: &Told, push: &ParsedPush) -> bool {
+    told.push.registry == push.repository.registry()
+        && told.push.repository == push.repository.path()
+        && told.push.tag == push.tag
+        && (push.digest.is_none() || told.push.digest == push.digest)
+}
+
 async fn judge_one(
     tx: &mut Session,
-    new: &NewDelivery,
+    origin: &Origin,
     push: &ParsedPush,
     available: &mut Vec<SeenVersion>,
 ) -> Result<Option<Told>, Error> {
     let now = tx.now();
     let digest = push.digest.as_ref();
     let pushed_at = believable(push.pushed_at, now);
-    let seen = images::comparable(tx, &push.repository, &push.tag, digest).await?;
-    let (kind, version) = match meaning(&seen, digest, pushed_at, now) {
+    let mut seen = images::comparable(tx, &push.repository, &push.tag, digest).await?;
+    let mut at = pushed_at;
+    if let Some(received_at) = origin.told_again {
+        seen = as_timed(seen);
+        at = at.or(Some(received_at));
+    }
+    let (kind, version) = match meaning(&seen, digest, at, now) {
         made @ (Meaning::First | Meaning::Moves(_)) => {
             let (kind, replaces) = match made {
                 Meaning::Moves(present) => (PushKind::Moved, Some(present)),
@@ -181,8 +272,8 @@ async fn judge_one(
                 actor: push.actor.clone(),
                 pushed_at,
                 seen_at: now,
-                delivery_id: Some(new.id),
-                correlation_id: new.correlation_id,
+                delivery_id: Some(origin.id),
+                correlation_id: origin.correlation_id,
                 replaced_at: None,
                 resolve_attempts: 0,
                 resolve_error: None,

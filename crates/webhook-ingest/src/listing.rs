@@ -1,13 +1,16 @@
 //! What operators are shown of deliveries.
 
 use crate::state::State;
+use actix_web::http::header::CONTENT_DISPOSITION;
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use windlass_service::Problem;
-use windlass_store::deliveries;
-use windlass_types::delivery::{Decision, Delivery};
+use windlass_store::deliveries::{self, Search};
+use windlass_types::delivery::{Decision, Delivery, ReasonCode};
 use windlass_types::ids::DeliveryId;
+use windlass_types::image::Repository;
 use windlass_types::page::Page;
 
 /// Rows of a page where none are asked for.
@@ -22,7 +25,12 @@ pub(crate) struct Wanted {
     limit: Option<i64>,
     after: Option<DeliveryId>,
     endpoint: Option<String>,
+    sender: Option<String>,
     decision: Option<Decision>,
+    reason: Option<ReasonCode>,
+    repository: Option<Repository>,
+    since: Option<DateTime<Utc>>,
+    until: Option<DateTime<Utc>>,
 }
 
 /// `GET /webhooks/deliveries`: the newest first.
@@ -40,14 +48,16 @@ pub(crate) async fn list(
     }
     let mut session = state.deps.store.read().await?;
     // One more than wanted tells whether there is another page.
-    let mut found = deliveries::list(
-        &mut session,
-        wanted.endpoint.as_deref(),
-        wanted.decision,
-        wanted.after,
-        limit + 1,
-    )
-    .await?;
+    let search = Search {
+        endpoint: wanted.endpoint.clone(),
+        sender: wanted.sender.clone(),
+        decision: wanted.decision,
+        reason: wanted.reason,
+        repository: wanted.repository.clone(),
+        since: wanted.since,
+        until: wanted.until,
+    };
+    let mut found = deliveries::list(&mut session, &search, wanted.after, limit + 1).await?;
     let wanted_rows = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = found.len() > wanted_rows;
     found.truncate(wanted_rows);
@@ -76,5 +86,28 @@ pub(crate) async fn show(
     match deliveries::get(&mut session, id).await? {
         Some(stored) => Ok(HttpResponse::Ok().json(stored.detail)),
         None => Err(Problem::NotFound(format!("there is no delivery {id}"))),
+    }
+}
+
+/// `GET /webhooks/deliveries/{id}/body`: what was received, byte by byte.
+pub(crate) async fn body(
+    state: Data<State>,
+    request: HttpRequest,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    state.operator(request.headers()).await?;
+    let id: DeliveryId = id
+        .parse()
+        .map_err(|error| Problem::Malformed(format!("the path is no delivery's id: {error}")))?;
+    let mut session = state.deps.store.read().await?;
+    match deliveries::body(&mut session, id).await? {
+        // A stranger wrote it, so no browser is to make anything of it.
+        Some(body) => Ok(HttpResponse::Ok()
+            .content_type("application/octet-stream")
+            .insert_header((CONTENT_DISPOSITION, "attachment"))
+            .body(body)),
+        None => Err(Problem::NotFound(format!(
+            "there is no delivery {id}, or its body is no longer kept"
+        ))),
     }
 }

@@ -7,7 +7,7 @@ use crate::endpoints::{Endpoint, USUAL};
 use crate::ingest::ingest;
 use crate::limit::sender_of;
 use crate::senders::envelope::is_sns;
-use crate::senders::{self, Content, Reading};
+use crate::senders::{self, Content, Malformed, Reading};
 use crate::sns::{self, Kind, Message};
 use crate::state::State;
 use crate::token;
@@ -16,6 +16,7 @@ use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
 use windlass_service::Problem;
@@ -94,6 +95,11 @@ async fn receive(
             _ => "failed",
         };
         state.metrics.delivery(sender, decision);
+        state.metrics.endpoint(&endpoint.name, decision, "");
+        let now = state.deps.store.clock().now();
+        state
+            .refusals
+            .note(&endpoint.name, decision, &problem.to_string(), now);
         tracing::info!(
             endpoint = endpoint.name,
             decision,
@@ -123,31 +129,20 @@ async fn take(
         token::check(wanted, &state.keys, headers, now).await?;
     }
     body::check_type(headers)?;
-    let parsed = body::parse(&bytes)?;
     let kept = body::kept(headers);
-    let (sender, reading) = match of_topic(state, endpoint, &parsed).await? {
-        Some(reading) => ("sns", reading),
-        None => {
-            let read = senders::read(
-                &kept,
-                &parsed,
-                endpoint.registry.as_deref(),
-                endpoint.sender,
-            );
-            let (sender, reading) = read.map_err(|(sender, error)| {
-                *sender_name = sender.map(|sender| sender.name).or(*sender_name);
-                Problem::Malformed(error.to_string())
-            })?;
-            (sender.name, reading)
-        }
-    };
-    *sender_name = Some(sender);
+    let (sender, reading) = understand(state, endpoint, &kept, &bytes).await?;
+    *sender_name = sender.or(*sender_name);
+    let sender = sender_name.unwrap_or("unknown");
+    let delivery_id = reading
+        .as_ref()
+        .ok()
+        .and_then(|reading| reading.delivery_id.clone());
     let new = NewDelivery {
         id: DeliveryId(Uuid::now_v7()),
         endpoint: endpoint.name.clone(),
         sender: sender.to_owned(),
-        dedupe_key: dedupe_key(sender, reading.delivery_id.as_deref(), &bytes),
-        sender_delivery_id: reading.delivery_id.clone(),
+        dedupe_key: dedupe_key(sender, delivery_id.as_deref(), &bytes),
+        sender_delivery_id: delivery_id,
         headers: kept,
         body: bytes,
         correlation_id: CorrelationId(Uuid::now_v7()),
@@ -155,7 +150,8 @@ async fn take(
     // Listened for before anything is stored, so that no decision falls between.
     let bell = state.deps.bus.subscribe();
     let limit = Duration::from_millis(settings.store_timeout_ms);
-    let ingested = ingest(&state.deps, &new, &reading, limit).await?;
+    let ingested = ingest(&state.deps, &new, reading.as_ref(), limit).await?;
+    let reading = reading.map_err(|error| Problem::Malformed(error.to_string()))?;
     let outcome = &ingested.stored.detail.delivery.outcome;
     let decision = if ingested.repeated {
         "repeated"
@@ -163,6 +159,8 @@ async fn take(
         outcome.decision.as_str()
     };
     state.metrics.delivery(*sender_name, decision);
+    let reason = outcome.reason_code.map_or("", ReasonCode::as_str);
+    state.metrics.endpoint(&endpoint.name, decision, reason);
     tracing::info!(
         endpoint = endpoint.name,
         sender,
@@ -187,6 +185,35 @@ async fn take(
         }
     }
     Ok(response.json(stored.detail.delivery.outcome))
+}
+
+/// What an authenticated delivery says, or why it cannot be read; it is kept either way. With its
+/// sender, where there is one.
+///
+/// # Errors
+/// [`Problem`] where nothing is to be kept, because it is not known from whom it comes.
+async fn understand(
+    state: &State,
+    endpoint: &Endpoint,
+    headers: &BTreeMap<String, String>,
+    bytes: &[u8],
+) -> Result<(Option<&'static str>, Result<Reading, Malformed>), Problem> {
+    let parsed = match body::parse(bytes) {
+        Ok(parsed) => parsed,
+        // A topic's signature is in the body.
+        Err(problem) if !endpoint.topics.is_empty() => return Err(problem),
+        Err(problem) => return Ok((None, Err(Malformed(problem.to_string())))),
+    };
+    if let Some(reading) = of_topic(state, endpoint, &parsed).await? {
+        return Ok((Some("sns"), Ok(reading)));
+    }
+    let registry = endpoint.registry.as_deref();
+    Ok(
+        match senders::read(headers, &parsed, registry, endpoint.sender) {
+            Ok((sender, reading)) => (Some(sender.name), Ok(reading)),
+            Err((sender, malformed)) => (sender.map(|sender| sender.name), Err(malformed)),
+        },
+    )
 }
 
 /// What a message of SNS is for, where it carries nothing: a subscription, which is confirmed, or its end.

@@ -2,7 +2,7 @@
 
 use crate::fetch::{Fetch, Web};
 use crate::state::State;
-use crate::{facts, listing, permission, receive, resolver, retention, upkeep};
+use crate::{facts, health, listing, permission, receive, replay, resolver, retention, upkeep};
 use actix_web::http::Method;
 use actix_web::web::{self, Data, ServiceConfig};
 use std::process::ExitCode;
@@ -50,7 +50,18 @@ fn routes(config: &mut ServiceConfig, state: Data<State>) {
             web::resource("/api/v1/webhooks/deliveries/{id}").route(web::get().to(listing::show)),
         )
         .service(
-            web::resource("/api/v1/webhooks/{endpoint}/test").route(web::get().to(receive::test)),
+            web::resource("/api/v1/webhooks/deliveries/{id}/body")
+                .route(web::get().to(listing::body)),
+        )
+        .service(
+            web::resource("/api/v1/webhooks/deliveries/{id}/replay")
+                .route(web::post().to(replay::replay)),
+        )
+        .service(web::resource("/api/v1/webhooks/endpoints").route(web::get().to(health::list)))
+        .service(
+            web::resource("/api/v1/webhooks/{endpoint}/test")
+                .route(web::get().to(receive::test))
+                .route(web::post().to(replay::try_out)),
         )
         .service(
             web::resource("/api/v1/webhooks/{endpoint}")

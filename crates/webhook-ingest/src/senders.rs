@@ -17,6 +17,7 @@ mod ghcr;
 mod gitea;
 mod harbor;
 mod nexus;
+pub mod probe;
 mod quay;
 mod times;
 
@@ -148,6 +149,12 @@ pub fn read(
         reading.delivery_id = envelope::delivery_id(headers, body).map(str::to_owned);
     }
     Ok((sender, reading))
+}
+
+/// Whether images can be named by this registry's host.
+#[must_use]
+pub fn is_host(registry: &str) -> bool {
+    fields::repository(registry, "any/name").is_ok()
 }
 
 /// The names of all senders, for people.

@@ -2,6 +2,7 @@
 
 use crate::endpoints::{self, Endpoint};
 use crate::fetch::Fetch;
+use crate::health::Refusals;
 use crate::limit::networks;
 use crate::metrics::Metrics;
 use crate::sns::Certificates;
@@ -29,6 +30,8 @@ pub(crate) struct State {
     pub(crate) fetch: Arc<dyn Fetch>,
     pub(crate) certificates: Certificates,
     pub(crate) keys: Keys,
+    /// What was refused and is not written down yet.
+    pub(crate) refusals: Refusals,
     /// Proxies that tell for whom they ask.
     pub(crate) proxies: Vec<IpNet>,
     pepper: Pepper,
@@ -74,6 +77,7 @@ impl State {
             certificates: Certificates::new(Arc::clone(&fetch)),
             keys: Keys::new(Arc::clone(&fetch)),
             fetch,
+            refusals: Refusals::default(),
             proxies,
             api_key: config
                 .state_api

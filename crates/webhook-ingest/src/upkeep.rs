@@ -1,4 +1,4 @@
-//! What has to be done now and then: forgetting addresses.
+//! What has to be done now and then: forgetting addresses, writing down what was refused.
 
 use crate::state::State;
 use std::sync::Arc;
@@ -15,10 +15,11 @@ pub(crate) fn work(state: Arc<State>) -> Loop {
     })
 }
 
-/// Forgets the addresses of every endpoint that have not delivered for a while.
+/// Forgets the addresses that have not delivered for a while, and writes down refusals.
 pub(crate) async fn run(state: Arc<State>) -> Result<Next, RunError> {
     for endpoint in state.endpoints.values() {
         endpoint.limit.forget();
     }
+    state.refusals.write(&state.deps.store).await?;
     Ok(Next::Idle)
 }

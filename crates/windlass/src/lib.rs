@@ -29,6 +29,7 @@ mod times;
 mod trigger;
 mod up;
 mod watch;
+mod webhooks;
 mod why;
 
 use clap::{CommandFactory, Parser};
@@ -107,6 +108,7 @@ async fn operate(command: Command, server: &cli::Server, out: &mut Out) -> Resul
         Command::Go(why) => freezes::go(&client, &why.reason, out).await,
         Command::Penalties { command } => penalties::run(&client, command, out).await,
         Command::Quarantine { command } => quarantine::run(&client, command, out).await,
+        Command::Webhooks { command } => webhooks::run(&client, command, out).await,
         Command::Keys { command } => keys::run(&client, command, out).await,
         Command::Up(_)
         | Command::Agent { .. }

@@ -64,6 +64,28 @@ fn contradictions_are_fatal() {
     let unsigned = r#"{"docker-registry": {}}"#;
     let error = Config::load(None, &env(&[("WINDLASS_WEBHOOKS_ENDPOINTS", unsigned)])).unwrap_err();
     assert!(error.to_string().contains("insecure = true"), "{error}");
+    for (endpoint, part) in [
+        (r#"{"a": {"topics": ["pushes"]}}"#, "a.topics"),
+        (r#"{"a": {"token": {"audience": "x"}}}"#, "email"),
+        (
+            r#"{"a": {"topics": ["arn:aws:sns:r:1:t"], "insecure": true}}"#,
+            "insecure",
+        ),
+    ] {
+        let error = Config::load(None, &env(&[("WINDLASS_WEBHOOKS_ENDPOINTS", endpoint)]));
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+    for proxies in [r#"["10.0.0.0/33"]"#, r#"["proxy"]"#, r#"["10.0.0.0/"]"#] {
+        let set = env(&[("WINDLASS_WEBHOOKS_TRUSTED_PROXIES", proxies)]);
+        let error = Config::load(None, &set).unwrap_err().to_string();
+        assert!(error.contains("trusted_proxies"), "{error}");
+    }
+    let set = env(&[(
+        "WINDLASS_WEBHOOKS_TRUSTED_PROXIES",
+        r#"["10.0.0.0/8", "::1"]"#,
+    )]);
+    assert!(Config::load(None, &set).is_ok());
     let error = Config::load(None, &env(&[("WINDLASS_BUS_REDIS_URL", "redis://x")])).unwrap_err();
     assert!(error.to_string().contains("SQLite"), "{error}");
 }

@@ -3,7 +3,7 @@
 //! Source: <https://distribution.github.io/distribution/about/notifications/>. The registry repeats an
 //! envelope until it gets a 2xx, so an odd event is left out rather than refused.
 
-use super::fields::{artifact, at, attachment, digest, host_of, named, text};
+use super::fields::{artifact, at, attachment, digest, host_of, named, repository, text};
 use super::times::time;
 use super::{Content, Incoming, Malformed, Reading, Sender};
 use serde_json::Value;
@@ -104,14 +104,16 @@ fn read_event(
             "events[{number}].request.host is missing; set the endpoint's registry in the configuration"
         )));
     };
-    Ok(match Repository::new(host, &path.to_ascii_lowercase()) {
-        Ok(repository) => Ok(ParsedPush {
-            repository,
-            tag: tag.to_owned(),
-            digest: digest(event, &["target", "digest"]),
-            actor: text(event, &["actor", "name"]).map(str::to_owned),
-            pushed_at: at(event, &["timestamp"]).and_then(time),
-        }),
-        Err(_) => Err(ReasonCode::EventType),
-    })
+    if Repository::new("any.host", &path.to_ascii_lowercase()).is_err() {
+        return Ok(Err(ReasonCode::EventType));
+    }
+    let repository = repository(host, path)
+        .map_err(|error| Malformed(format!("events[{number}].request.host: {error}")))?;
+    Ok(Ok(ParsedPush {
+        repository,
+        tag: tag.to_owned(),
+        digest: digest(event, &["target", "digest"]),
+        actor: text(event, &["actor", "name"]).map(str::to_owned),
+        pushed_at: at(event, &["timestamp"]).and_then(time),
+    }))
 }

@@ -128,8 +128,8 @@ pub(super) fn push(
                 .to_owned(),
         )
     })?;
-    let repository = Repository::new(host, &path.to_ascii_lowercase())
-        .map_err(|error| Malformed(format!("{}: {error}", told.field)))?;
+    let repository =
+        repository(host, path).map_err(|error| Malformed(format!("{}: {error}", told.field)))?;
     Ok(Ok(ParsedPush {
         repository,
         tag: tag.to_owned(),
@@ -139,6 +139,24 @@ pub(super) fn push(
         actor: told.actor.map(str::to_owned),
         pushed_at: told.pushed_at,
     }))
+}
+
+/// A repository at a host, in lower case.
+///
+/// # Errors
+/// A text that says what is wrong with it. A host without a dot and a port is wrong too: an image that
+/// is named by it is one of Docker Hub's wherever images are named, on devices as well as here.
+pub(super) fn repository(host: &str, path: &str) -> Result<Repository, String> {
+    let made =
+        Repository::new(host, &path.to_ascii_lowercase()).map_err(|error| error.to_string())?;
+    if made.to_string().parse().as_ref() == Ok(&made) {
+        Ok(made)
+    } else {
+        Err(format!(
+            "{host:?} is no host that an image can be named by; set the endpoint's registry in the \
+             configuration"
+        ))
+    }
 }
 
 /// A path without the host before it and without what follows its last part, and that.
@@ -241,6 +259,30 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(named(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_host_must_be_one_that_names_are_read_back_with() {
+        for host in [
+            "r.io",
+            "registry:5000",
+            "localhost",
+            "[::1]:5000",
+            "R.IO",
+            "",
+        ] {
+            assert!(repository(host, "team/app").is_ok(), "{host}");
+        }
+        for host in ["registry", "a]b", "x/y", " ", "registry\n"] {
+            // White space around a host is none of it.
+            let made = repository(host, "team/app");
+            assert!(
+                made.is_err() || host.trim().is_empty(),
+                "{host:?}: {made:?}"
+            );
+        }
+        assert!(repository("r.io", "Team/App").is_ok());
+        assert!(repository("r.io", "team//app").is_err());
     }
 
     #[test]

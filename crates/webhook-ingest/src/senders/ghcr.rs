@@ -3,7 +3,7 @@
 //!
 //! Source: <https://docs.github.com/en/webhooks/webhook-events-and-payloads#package>.
 
-use super::fields::{artifact, at, attachment, digest, named, text};
+use super::fields::{self, artifact, at, attachment, digest, named, text};
 use super::times::time;
 use super::{Content, Incoming, Malformed, Reading, Sender};
 use chrono::{DateTime, Utc};
@@ -127,7 +127,7 @@ fn repository(
         Malformed("package_version.package_url is missing, and so are name and owner".to_owned())
     })?;
     let host = incoming.registry.unwrap_or(&host);
-    Repository::new(host, &path.to_ascii_lowercase())
+    fields::repository(host, &path)
         .map_err(|error| Malformed(format!("package_version.package_url: {error}")))
 }
 

@@ -156,7 +156,36 @@ impl<'a> Message<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
+
+    proptest! {
+        #[test]
+        fn no_message_makes_the_reader_panic_and_a_host_is_always_amazons(
+            fields in prop::collection::btree_map(
+                prop::sample::select(vec!["Type", "Message", "MessageId", "Subject", "SubscribeURL", "Timestamp",
+                    "Token", "TopicArn", "SigningCertURL", "SignatureVersion", "Signature"]),
+                prop_oneof![
+                    prop::sample::select(vec!["Notification", "SubscriptionConfirmation", "1", "2"])
+                        .prop_map(str::to_owned),
+                    "\\PC{0,30}",
+                ],
+                0..12,
+            ),
+            arn in "arn:(aws|aws-cn|\\PC{0,4}):sns:[a-z0-9./@-]{0,12}:[0-9]{0,12}:\\PC{0,8}",
+        ) {
+            let body = json!(fields);
+            if let Ok(message) = Message::read(&body) {
+                prop_assert!(message.signed.starts_with("Message\n"));
+            }
+            if let Ok(topic) = arn.parse::<TopicArn>() {
+                let host = topic.host();
+                let url: url::Url = format!("https://{host}/").parse().unwrap();
+                prop_assert_eq!(url.host_str(), Some(host.as_str()));
+                prop_assert!(host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"));
+            }
+        }
+    }
 
     #[test]
     fn the_text_that_is_signed_has_the_fields_in_their_order() {

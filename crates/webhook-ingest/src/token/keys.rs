@@ -68,6 +68,7 @@ pub(crate) struct Keys {
     fetch: Arc<dyn Fetch>,
     /// By address; the configuration has a few.
     kept: Mutex<HashMap<Url, Arc<Mutex<Kept>>>>,
+    pause: Duration,
 }
 
 impl Keys {
@@ -75,6 +76,7 @@ impl Keys {
         Self {
             fetch,
             kept: Mutex::default(),
+            pause: PAUSE,
         }
     }
 
@@ -94,7 +96,7 @@ impl Keys {
         }
         if kept
             .asked
-            .is_none_or(|asked| now.duration_since(asked) >= PAUSE)
+            .is_none_or(|asked| now.duration_since(asked) >= self.pause)
         {
             kept.asked = Some(now);
             match self.fetch.get(url).await {
@@ -142,4 +144,68 @@ fn read(body: &[u8]) -> Option<HashMap<String, Key>> {
         Some((told.kid?, Key { n, e }))
     });
     Some(keys.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fetch::{FetchError, Fetched};
+    use futures_util::future::BoxFuture;
+    use std::sync::Mutex as Lock;
+
+    /// An issuer with these keys, that counts how often it is asked.
+    #[derive(Default)]
+    struct Issuer {
+        answer: Lock<Option<(Vec<&'static str>, u64)>>,
+        asked: Lock<usize>,
+    }
+
+    impl Issuer {
+        fn tell(&self, kids: &[&'static str], seconds: u64) {
+            *self.answer.lock().unwrap() = Some((kids.to_vec(), seconds));
+        }
+    }
+
+    impl Fetch for Issuer {
+        fn get<'a>(&'a self, _: &'a Url) -> BoxFuture<'a, Result<Fetched, FetchError>> {
+            *self.asked.lock().unwrap() += 1;
+            let answer = self.answer.lock().unwrap().clone();
+            Box::pin(async move {
+                let (kids, seconds) = answer.ok_or(FetchError::TooOften)?;
+                let keys: Vec<_> = kids
+                    .iter()
+                    .map(|kid| serde_json::json!({"kid": kid, "kty": "RSA", "n": "AQAB", "e": "AQAB"}))
+                    .collect();
+                Ok(Fetched {
+                    body: serde_json::json!({"keys": keys}).to_string().into_bytes(),
+                    max_age: Some(Duration::from_secs(seconds)),
+                })
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn keys_are_asked_for_when_one_is_not_known_and_not_too_often() {
+        let issuer = Arc::new(Issuer::default());
+        let mut keys = Keys::new(Arc::clone(&issuer) as Arc<dyn Fetch>);
+        let url: Url = "https://issuer.example/keys".parse().unwrap();
+        issuer.tell(&["k1"], 3600);
+        assert!(keys.get(&url, "k1").await.unwrap().is_some());
+        assert!(keys.get(&url, "k1").await.unwrap().is_some());
+        // The issuer changes its keys; a name that is not known asks once, then not for a while.
+        issuer.tell(&["k2"], 3600);
+        assert!(keys.get(&url, "k2").await.unwrap().is_none());
+        assert_eq!(*issuer.asked.lock().unwrap(), 1);
+        keys.pause = Duration::ZERO;
+        assert!(keys.get(&url, "k2").await.unwrap().is_some());
+        assert_eq!(*issuer.asked.lock().unwrap(), 2);
+        assert!(
+            keys.get(&url, "k1").await.unwrap().is_none(),
+            "it was taken back"
+        );
+        // It does not answer: what it had is good all the same.
+        *issuer.answer.lock().unwrap() = None;
+        assert!(keys.get(&url, "k9").await.unwrap().is_none());
+        assert!(keys.get(&url, "k2").await.unwrap().is_some());
+    }
 }

@@ -1,9 +1,12 @@
 //! A database that does not answer in time.
 
 use crate::support::{Service, config, digest, ghcr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use windlass_store::Kind;
 use windlass_testkit::{eventually, stores};
+use windlass_types::event::{EventType, NewEvent};
 
 #[tokio::test]
 async fn while_the_store_is_blocked_senders_are_told_to_come_again_and_then_are_taken_once() {
@@ -43,5 +46,71 @@ async fn while_the_store_is_blocked_senders_are_told_to_come_again_and_then_are_
             service.count("SELECT COUNT(*) FROM image_versions").await,
             1
         );
+    }
+}
+
+/// Writers beside the senders, and what each writes at once: reports of devices in a fleet.
+const WRITERS: usize = 4;
+const ROWS: usize = 50;
+const SENDERS: u32 = 16;
+const EACH: u32 = 25;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_of_all_senders_have_their_answer_in_a_quarter_of_a_second_while_the_store_is_busy() {
+    for test in stores().await {
+        let mut config = config();
+        config.webhooks.requests_per_minute = 1_000_000;
+        config.http.workers = 2;
+        let service = Arc::new(Service::start_with(&test.store, &config).await);
+        let busy = Arc::new(AtomicBool::new(true));
+        let mut writers = tokio::task::JoinSet::new();
+        for _ in 0..WRITERS {
+            let (store, busy) = (test.store.clone(), Arc::clone(&busy));
+            writers.spawn(async move {
+                let mut written = 0;
+                while busy.load(Ordering::Relaxed) {
+                    let mut tx = store.begin().await.unwrap();
+                    let event = || NewEvent::new(EventType::StateChanged, "a busy neighbour");
+                    let events = std::iter::repeat_with(event).take(ROWS).collect();
+                    windlass_store::events::append_all(&mut tx, events)
+                        .await
+                        .unwrap();
+                    tx.commit().await.unwrap();
+                    written += ROWS;
+                }
+                written
+            });
+        }
+        let mut senders = tokio::task::JoinSet::new();
+        for sender in 0..SENDERS {
+            let service = Arc::clone(&service);
+            senders.spawn(async move {
+                let mut took = Vec::new();
+                for number in 0..EACH {
+                    let id = sender * EACH + number;
+                    let tag = format!("v{id}");
+                    let sent = ghcr("package", &id.to_string(), &tag, Some(&digest(id)), number);
+                    let begun = Instant::now();
+                    let response = sent.on(service.post("open")).send().await.unwrap();
+                    assert_eq!(response.status(), 202);
+                    took.push(begun.elapsed());
+                }
+                took
+            });
+        }
+        let mut took: Vec<Duration> = senders.join_all().await.concat();
+        busy.store(false, Ordering::Relaxed);
+        let written: usize = writers.join_all().await.iter().sum();
+        took.sort_unstable();
+        let at = |share: usize| took[(took.len() - 1) * share / 100];
+        let (median, late) = (at(50), at(99));
+        println!(
+            "{:?}: {} deliveries of {SENDERS} senders beside {written} rows of {WRITERS} writers: \
+             median {median:?}, 99 % within {late:?}",
+            test.store.kind(),
+            took.len(),
+        );
+        assert!(written > 0);
+        assert!(median < Duration::from_millis(250), "{median:?}");
     }
 }

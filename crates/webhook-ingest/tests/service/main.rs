@@ -12,6 +12,8 @@ mod busy;
 mod counting;
 mod duplicates;
 mod facts;
+mod health;
+mod inbox;
 mod limits;
 mod listing;
 mod permission;

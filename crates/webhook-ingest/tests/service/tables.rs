@@ -92,11 +92,11 @@ async fn each_case_is_answered_as_its_table_says() {
             }
         }
         let rows = service
-            .count("SELECT COUNT(*) FROM webhook_deliveries")
+            .count("SELECT COUNT(*) FROM webhook_deliveries WHERE rejected IS NULL")
             .await;
         assert_eq!(
             rows, stored,
-            "what is answered 2xx is stored, and nothing else"
+            "what is answered 2xx is stored, and nothing else but what cannot be read"
         );
     }
 }

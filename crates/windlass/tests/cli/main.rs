@@ -15,4 +15,5 @@ mod policies;
 mod restart;
 mod server;
 mod versions;
+mod webhooks;
 mod why;

@@ -99,6 +99,15 @@ impl Server {
         path
     }
 
+    /// Delivers to an endpoint, which takes it.
+    pub(crate) async fn deliver(&self, endpoint: &str, body: &str) {
+        let url = format!("{}/api/v1/webhooks/{endpoint}", self.url);
+        let request = windlass_testkit::http().post(url).bearer_auth(SECRET);
+        let request = request.header("content-type", "application/json");
+        let response = request.body(body.to_owned()).send().await.unwrap();
+        assert_eq!(response.status(), 202);
+    }
+
     /// SIGKILL: no goodbye.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -73,7 +73,7 @@ fn not_seen(story: &ImageStory, found: &mut Vec<Found>) {
     }
     if let Some(delivery) = &story.delivery {
         let reason = match delivery.decision {
-            Decision::Ignored => ImageReason::DeliveryIgnored {
+            Decision::Ignored | Decision::Rejected => ImageReason::DeliveryIgnored {
                 sender: delivery.sender.clone(),
                 code: delivery.reason,
             },
