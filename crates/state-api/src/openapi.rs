@@ -117,7 +117,7 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
             operation.operation_id = Some(id_of(method, path));
-            finish(path, operation);
+            finish(method, path, operation);
         }
     }
     document
@@ -163,6 +163,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut O
         ("post", &mut item.post),
         ("delete", &mut item.delete),
         ("patch", &mut item.patch),
+        ("options", &mut item.options),
     ]
     .into_iter()
     .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
@@ -180,9 +181,10 @@ fn id_of(method: &str, path: &str) -> String {
         .join("_")
 }
 
-fn finish(path: &str, operation: &mut Operation) {
+fn finish(method: &str, path: &str, operation: &mut Operation) {
     let scheme = match path {
-        PATH | "/api/v1/webhooks/{endpoint}/test" => None,
+        PATH => None,
+        "/api/v1/webhooks/{endpoint}/test" if method == "get" => None,
         "/api/v1/device/register" => Some(PROVISIONING),
         _ if path.starts_with("/api/v1/device/") => Some(DEVICE),
         _ => Some(OPERATOR),

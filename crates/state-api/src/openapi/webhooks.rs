@@ -25,6 +25,7 @@ use windlass_types::page::Page;
     receive,
     receive_with_secret,
     permit,
+    permit_with_secret,
     test,
     try_out,
     list,
@@ -119,6 +120,29 @@ fn test() {}
     security(()),
 )]
 fn permit() {}
+
+/// The same at an address that ends with the secret, which must be right.
+#[utoipa::path(
+    options, path = "/api/v1/webhooks/{endpoint}/{secret}", tag = "webhooks",
+    params(
+        ("endpoint" = String, Path, description = "The endpoint's name"),
+        ("secret" = String, Path, description = "The endpoint's secret"),
+        ("WebHook-Request-Origin" = String, Header, description = "Who wants to send"),
+        ("WebHook-Request-Rate" = Option<String>, Header, description = "How many a minute"),
+    ),
+    responses(
+        (status = 200, description = "They may", headers(
+            ("WebHook-Allowed-Origin" = String, description = "As asked"),
+            ("WebHook-Allowed-Rate" = String, description = "How many a minute"))),
+        (status = 401, description = "This is not the endpoint's secret"),
+        (status = 403, description = "This origin may not"),
+        (status = 404, description = "The configuration has no such endpoint"),
+        (status = 405, description = "Without `WebHook-Request-Origin` this is no question"),
+        (status = 429, description = "Too often from this address"),
+    ),
+    security(()),
+)]
+fn permit_with_secret() {}
 
 /// What an endpoint would read a delivery as. Nothing is stored and no signature is looked at.
 #[utoipa::path(

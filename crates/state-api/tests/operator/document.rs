@@ -84,7 +84,9 @@ async fn the_document_is_whole_and_needs_no_key() {
                     .as_array()
                     .is_some_and(|ways| !ways.is_empty() && !ways.contains(&open));
                 // Endpoints of webhooks look after themselves.
-                let is_open = path.ends_with("openapi.json") || path.contains("{endpoint}");
+                let tries_out = path.ends_with("/{endpoint}/test") && method == "post";
+                let is_open =
+                    path.ends_with("openapi.json") || (path.contains("{endpoint}") && !tries_out);
                 assert_eq!(guarded, !is_open, "{method} {path}");
             }
         }

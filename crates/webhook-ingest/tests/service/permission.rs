@@ -30,7 +30,8 @@ async fn leave_is_given_to_the_origins_that_are_named() {
     let service = Service::start_with(&test.store, &config).await;
     let origin = ("webhook-request-origin", "EventGrid.azure.net");
     let good = format!("grid/{SECRET}");
-    let cases: Vec<(&str, Vec<(&str, &str)>, u16, Option<&str>)> = vec![
+    type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, u16, Option<&'a str>);
+    let cases: Vec<Case<'_>> = vec![
         ("grid", vec![origin], 200, Some("120")),
         (&good, vec![origin], 200, Some("120")),
         (

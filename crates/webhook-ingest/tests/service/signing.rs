@@ -22,7 +22,7 @@ fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("openssl, from the package of that name");
+        .unwrap_or_else(|error| panic!("openssl, from the package of that name: {error}"));
     child.stdin.take().unwrap().write_all(input).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(
