@@ -42,14 +42,19 @@ pub(super) fn up(look: &Look<'_>, key: ServiceKey, made: &Made<'_>, room: Room) 
         });
         return Turn::note(Phase::Starting, key, note);
     }
+    let blocking = in_the_way(look, key, made.spec);
+    if let Some(blocking) = blocking.first().filter(|_| !is_new) {
+        // What runs instead is better than nothing.
+        return Turn::wait(Phase::Waiting, has_port(blocking), None);
+    }
     let others = look.others(key, Some(container));
     let in_way =
         |c: &&&Container| c.is_active() && (room == Room::Make || takes_port_of(c, made.spec));
     if let Some(old) = others.iter().find(in_way) {
         return make_room(look, Phase::Starting, old);
     }
-    if let Some(blocking) = in_the_way(look, key, made.spec).first() {
-        return port_taken(look, key, made, blocking, is_new);
+    if let Some(blocking) = blocking.first() {
+        return port_taken(look, key, made, blocking);
     }
     let start = Step::Start {
         service: key,
@@ -102,14 +107,8 @@ fn free_name(look: &Look<'_>, key: ServiceKey, made: &Made<'_>) -> String {
 }
 
 /// Another service listens on a port that is wanted here. It may be about to move away.
-fn port_taken(
-    look: &Look<'_>,
-    key: ServiceKey,
-    made: &Made<'_>,
-    blocking: &Container,
-    is_new: bool,
-) -> Turn {
-    let update = look.update(key, &made.print).filter(|_| is_new);
+fn port_taken(look: &Look<'_>, key: ServiceKey, made: &Made<'_>, blocking: &Container) -> Turn {
+    let update = look.update(key, &made.print);
     let Some(started) = update.and_then(|update| update.started_at) else {
         return Turn::wait(Phase::Waiting, has_port(blocking), None);
     };

@@ -1,7 +1,7 @@
 //! A service that is to run: forward to the wanted spec, or back to the last good one.
 
 use super::bring::{Room, again, up};
-use super::gates::{closed, collide, takes_port_of};
+use super::gates::{closed, collide};
 use super::image::is_there;
 use super::keep::{Others, clear, keep, keep_up, over, serve};
 use super::look::{Look, Made, Specs};
@@ -26,7 +26,7 @@ pub(super) fn turn(look: &Look<'_>, key: ServiceKey) -> Turn {
     if let (Some(failed), Some(good)) = (failed, specs.way_back())
         && failed.class.is_final()
     {
-        let room = room(look, key, good);
+        let room = room(look, key);
         return keep_up(look, key, good, Others::Go, room).failed(failed);
     }
     if active.is_none() && cannot_stand_beside(look, key) {
@@ -99,15 +99,10 @@ fn refused(look: &Look<'_>, key: ServiceKey, specs: &Specs<'_>, wanted: &Made<'_
 }
 
 /// Whether the new one is started beside the old one.
-fn room(look: &Look<'_>, key: ServiceKey, made: &Made<'_>) -> Room {
-    let Some(wanted) = look.specs(key).wanted else {
-        return Room::Make;
-    };
-    let clash = |c: &&&Container| c.fingerprint != made.print && takes_port_of(c, made.spec);
-    if wanted.spec.update == UpdateStrategy::BlueGreen
-        && !cannot_stand_beside(look, key)
-        && !look.containers(key).iter().any(|c| clash(&c))
-    {
+fn room(look: &Look<'_>, key: ServiceKey) -> Room {
+    let wanted = look.specs(key).wanted;
+    let blue_green = wanted.is_some_and(|w| w.spec.update == UpdateStrategy::BlueGreen);
+    if blue_green && !cannot_stand_beside(look, key) {
         Room::Share
     } else {
         Room::Make
@@ -160,7 +155,7 @@ fn forward(look: &Look<'_>, key: ServiceKey, specs: &Specs<'_>, wanted: &Made<'_
             };
         }
     }
-    up(look, key, wanted, room(look, key, wanted))
+    up(look, key, wanted, room(look, key))
 }
 
 /// A container that never runs for long enough to be seen is known by how often it was started.
@@ -241,7 +236,7 @@ fn verifying(
             let another_serves = others
                 .iter()
                 .any(|c| c.serving && c.state == ContainerState::Running);
-            let room = room(look, key, wanted);
+            let room = room(look, key);
             if (room == Room::Make || ready && !another_serves)
                 && let Some(turn) = serve(wanted, active)
             {
