@@ -95,12 +95,12 @@ async fn what_is_wrong_with_a_policy_is_named_field_by_field() {
         let missing = post(json!({"name": "a", "strategy": "auto"})).await;
         assert_eq!((missing.status, missing.fields()), (400, vec!["image"]));
 
-        let later = post(
-            json!({"name": "a", "image": "r.io/a", "strategy": "auto", "tag": {"type": "numeric"}}),
-        )
+        let rsa = include_str!("../../../core/src/signatures/samples/rsa.pub");
+        let later = post(json!({"name": "a", "image": "r.io/a", "strategy": "auto",
+                                "signature": {"keys": [rsa]}}))
         .await;
         assert_eq!((later.status, later.problem()), (422, "not-offered"));
-        assert_eq!(later.fields(), ["tag"]);
+        assert_eq!(later.fields(), ["signature.keys[0]"]);
     }
 }
 
