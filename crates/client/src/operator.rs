@@ -26,6 +26,7 @@ use windlass_types::image::Digest;
 use windlass_types::operator::{NewOperatorKey, OperatorKey};
 use windlass_types::page::Page;
 use windlass_types::policy::{Policy, PolicySpec};
+use windlass_types::registry::RegistryWatch;
 use windlass_types::rollout::{DeviceStatus, RolloutDevice, RolloutStatus, RolloutView};
 use windlass_types::why::{ImageWhy, RolloutWhy, Why};
 
@@ -783,6 +784,15 @@ impl Client {
     pub async fn webhook_endpoints(&self, days: Option<u32>) -> Result<Vec<EndpointHealth>> {
         let query: Vec<(&str, u32)> = days.into_iter().map(|days| ("days", days)).collect();
         self.get("/webhooks/endpoints", &query).await
+    }
+
+    /// The repositories that are looked at, and how often their registries may be asked; served by
+    /// webhook-ingest, which `windlass up` has at the same address.
+    ///
+    /// # Errors
+    /// [`crate::Error`].
+    pub async fn registry_watch(&self, page: &PageQuery) -> Result<RegistryWatch> {
+        self.get("/registry-watch", page).await
     }
 
     /// Whether the server can do its job.

@@ -26,5 +26,6 @@ pub mod states;
 pub mod target;
 pub mod verdict;
 pub mod versions;
+pub mod watch;
 pub mod why;
 pub mod windows;

@@ -4,15 +4,17 @@
 //! `WINDLASS_STORE_URL_FILE` names a file that holds the value. Unknown settings are refused with the
 //! nearest known one. docs/configuration.md lists them all and is checked against [`Config`].
 
+mod registries;
 mod services;
 mod shared;
 
 #[cfg(test)]
 mod tests;
 
+pub use registries::{FirstLook, RegistrySection, WatchSection};
 pub use services::{
-    EndpointSection, HealthSection, PlannerSection, RegistrySection, RollbackSection,
-    StateApiSection, TokenSection, WebhooksSection,
+    EndpointSection, HealthSection, PlannerSection, RollbackSection, StateApiSection, TokenSection,
+    WebhooksSection,
 };
 pub use shared::{BusSection, HttpSection, LogFormat, LogSection, StoreSection};
 
@@ -41,8 +43,10 @@ pub struct Config {
     pub state_api: StateApiSection,
     /// webhook-ingest.
     pub webhooks: WebhooksSection,
-    /// Registries that are asked for digests.
+    /// Registries that are asked what they hold.
     pub registry: RegistrySection,
+    /// Looking for pushes that no webhook told of.
+    pub watch: WatchSection,
     /// rollout-planner.
     pub planner: PlannerSection,
     /// health-checker.
@@ -113,6 +117,29 @@ impl Config {
             }
         }
         self.check_senders()?;
+        for host in self.registry.ca_files.keys() {
+            if self.registry.http_hosts.contains(host) {
+                return contradiction(format!(
+                    "registry.ca_files names {host}, which registry.http_hosts has without TLS"
+                ));
+            }
+        }
+        if let Some(host) = self
+            .registry
+            .users
+            .keys()
+            .find(|host| !self.registry.passwords.contains_key(*host))
+        {
+            return contradiction(format!(
+                "registry.users names {host}, but registry.passwords does not"
+            ));
+        }
+        if self.watch.interval_with_webhooks_seconds < self.watch.interval_seconds {
+            return contradiction(
+                "watch.interval_with_webhooks_seconds is shorter than watch.interval_seconds"
+                    .to_owned(),
+            );
+        }
         if self.store.url.starts_with("sqlite:") && self.bus.redis_url.is_some() {
             return contradiction(
                 "bus.redis_url is set, but store.url is SQLite, which one process uses alone"
@@ -140,6 +167,17 @@ impl Config {
                 "webhooks.requests_per_minute",
                 self.webhooks.requests_per_minute.into(),
             ),
+            (
+                "registry.requests_per_minute",
+                self.registry.requests_per_minute.into(),
+            ),
+            ("watch.interval_seconds", self.watch.interval_seconds.into()),
+            (
+                "watch.interval_with_webhooks_seconds",
+                self.watch.interval_with_webhooks_seconds.into(),
+            ),
+            ("watch.tags", self.watch.tags.into()),
+            ("watch.concurrent_looks", self.watch.concurrent_looks.into()),
             ("planner.scan_ms", self.planner.scan_ms),
             ("health.scan_ms", self.health.scan_ms),
             ("rollback.scan_ms", self.rollback.scan_ms),

@@ -15,6 +15,7 @@ pub mod http;
 pub mod keys;
 pub mod metrics;
 pub mod problem;
+pub mod registries;
 mod start;
 pub mod telemetry;
 pub mod work;

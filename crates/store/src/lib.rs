@@ -35,6 +35,8 @@ pub mod policies;
 pub mod presence;
 pub mod provisioning;
 pub mod quarantine;
+pub mod registry_budgets;
+pub mod registry_watch;
 pub mod reports;
 pub mod rollbacks;
 pub mod rollout_plans;

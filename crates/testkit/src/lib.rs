@@ -30,7 +30,7 @@ pub use database::{TestStore, postgres, postgres_with, sqlite, sqlite_with, stor
 pub use docker::{DockerEngine, docker_host};
 pub use process::Process;
 pub use redis::{RedisServer, redis_url};
-pub use registry::{DEVICE, Notify, Registry};
+pub use registry::{DEVICE, Notify, Registry, Setup};
 pub use wait::{eventually, free_port};
 
 /// An HTTP client; the process's TLS provider is set where none is.

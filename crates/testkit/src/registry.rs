@@ -8,7 +8,8 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 /// Who a private registry lets in.
@@ -25,15 +26,26 @@ pub struct Notify {
     pub headers: Vec<(String, String)>,
 }
 
-/// A registry of the test's own on plain HTTP, with its storage in a temporary folder.
+/// What a registry is like.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// Where it sends its notifications.
+    pub notify: Vec<Notify>,
+    /// Whether it lets nobody in but [`DEVICE`].
+    pub private: bool,
+    /// Whether it speaks TLS, with a certificate of an authority of the test's own.
+    pub tls: bool,
+}
+
+/// A registry of the test's own, with its storage in a temporary folder.
 #[derive(Debug)]
 pub struct Registry {
     /// `127.0.0.1:PORT`, as image references begin.
     pub host: String,
     process: Process,
     client: reqwest::Client,
-    login: Option<(&'static str, &'static str)>,
-    _folder: tempfile::TempDir,
+    setup: Setup,
+    folder: tempfile::TempDir,
 }
 
 impl Registry {
@@ -42,7 +54,11 @@ impl Registry {
     /// # Panics
     /// Where it does not.
     pub async fn start(notify: &[Notify]) -> Self {
-        Self::start_for(notify, None).await
+        Self::start_as(Setup {
+            notify: notify.to_vec(),
+            ..Setup::default()
+        })
+        .await
     }
 
     /// Starts one that lets nobody in but [`DEVICE`], and waits until it answers.
@@ -50,35 +66,46 @@ impl Registry {
     /// # Panics
     /// Where it does not.
     pub async fn start_private() -> Self {
-        Self::start_for(&[], Some(DEVICE)).await
+        Self::start_as(Setup {
+            private: true,
+            ..Setup::default()
+        })
+        .await
     }
 
-    async fn start_for(notify: &[Notify], login: Option<(&'static str, &'static str)>) -> Self {
+    /// Starts one like this and waits until it answers.
+    ///
+    /// # Panics
+    /// Where it does not.
+    pub async fn start_as(setup: Setup) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let host = format!("127.0.0.1:{}", free_port());
+        let client = if setup.tls {
+            certificates(folder.path());
+            trusting(&authority(folder.path()))
+        } else {
+            http()
+        };
+        std::fs::write(folder.path().join("htpasswd"), HTPASSWD).expect("the registry's users");
         let config = folder.path().join("config.yml");
-        let mut text = configuration(&host, folder.path(), notify);
-        if login.is_some() {
-            let file = folder.path().join("htpasswd");
-            std::fs::write(&file, HTPASSWD).expect("the registry's users");
-            writeln!(
-                text,
-                "auth:\n  htpasswd:\n    realm: test\n    path: {}",
-                file.display()
-            )
-            .ok();
-        }
-        std::fs::write(&config, text).expect("the registry's configuration");
+        std::fs::write(&config, configuration(&host, folder.path(), &setup))
+            .expect("the registry's configuration");
         let config = config.to_string_lossy().into_owned();
         let registry = Self {
             process: Process::start(Path::new("docker-registry"), &["serve", &config], &[]),
-            client: http(),
-            login,
+            client,
             host,
-            _folder: folder,
+            setup,
+            folder,
         };
         registry.answers().await;
         registry
+    }
+
+    /// The certificate authority's file of one that speaks TLS, named as Docker and Skopeo want it.
+    #[must_use]
+    pub fn authority(&self) -> PathBuf {
+        authority(self.folder.path())
     }
 
     /// Kills it.
@@ -114,9 +141,62 @@ impl Registry {
         &self,
         repository: &str,
         tag: &str,
+        file: (&str, &str, &[u8]),
+        config: serde_json::Value,
+    ) -> String {
+        let manifest = self.push_parts(repository, file, config).await;
+        self.push_manifest(repository, tag, MANIFEST, manifest)
+            .await
+    }
+
+    /// Pushes an index of images for these processors, each of which is pushed by its digest before;
+    /// returns the index's digest.
+    ///
+    /// # Panics
+    /// Where the registry refuses it.
+    pub async fn push_index(
+        &self,
+        repository: &str,
+        tag: &str,
+        processors: &[&str],
+        content: &str,
+    ) -> String {
+        let mut children = Vec::new();
+        for processor in processors {
+            let file = ("content.txt", "0000644", content.as_bytes());
+            let config = json!({"architecture": processor, "os": "linux", "config": {}});
+            let manifest = self.push_parts(repository, file, config).await;
+            let (name, size) = (digest(&manifest), manifest.len());
+            self.push_manifest(repository, &name, MANIFEST, manifest)
+                .await;
+            children.push(json!({
+                "mediaType": MANIFEST, "digest": name, "size": size,
+                "platform": {"os": "linux", "architecture": processor},
+            }));
+        }
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children})
+            .to_string()
+            .into_bytes();
+        self.push_manifest(repository, tag, INDEX, index).await
+    }
+
+    /// Deletes what has this digest, with all its tags.
+    ///
+    /// # Panics
+    /// Where the registry refuses it.
+    pub async fn delete(&self, repository: &str, digest: &str) {
+        let url = self.url(&format!("{repository}/manifests/{digest}"));
+        let answer = self.known(self.client.delete(url)).send().await;
+        assert_eq!(answer.expect("the registry's answer").status(), 202);
+    }
+
+    /// Pushes the layer and the configuration of an image, and returns its manifest.
+    async fn push_parts(
+        &self,
+        repository: &str,
         (name, mode, content): (&str, &str, &[u8]),
         mut config: serde_json::Value,
-    ) -> String {
+    ) -> Vec<u8> {
         let archive = tar(name, mode, content);
         let mut layer = GzEncoder::new(Vec::new(), Compression::default());
         layer.write_all(&archive).expect("a layer");
@@ -125,7 +205,7 @@ impl Registry {
         let config = config.to_string().into_bytes();
         let manifest = json!({
             "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "mediaType": MANIFEST,
             "config": {
                 "mediaType": "application/vnd.oci.image.config.v1+json",
                 "digest": digest(&config), "size": config.len(),
@@ -139,8 +219,7 @@ impl Registry {
         .into_bytes();
         self.push_blob(repository, layer).await;
         self.push_blob(repository, config).await;
-        let kind = "application/vnd.oci.image.manifest.v1+json";
-        self.push_manifest(repository, tag, kind, manifest).await
+        manifest
     }
 
     /// Pushes a manifest or index, whose parts are there, under a tag; returns its digest.
@@ -206,14 +285,16 @@ impl Registry {
 
     /// The request of somebody who may push.
     fn known(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
-        match self.login {
-            Some((name, password)) => request.basic_auth(name, Some(password)),
-            None => request,
+        if self.setup.private {
+            request.basic_auth(DEVICE.0, Some(DEVICE.1))
+        } else {
+            request
         }
     }
 
     fn url(&self, path: &str) -> String {
-        format!("http://{}/v2/{path}", self.host)
+        let scheme = if self.setup.tls { "https" } else { "http" };
+        format!("{scheme}://{}/v2/{path}", self.host)
     }
 
     async fn answers(&self) {
@@ -231,17 +312,83 @@ impl Registry {
     }
 }
 
-fn configuration(host: &str, folder: &Path, notify: &[Notify]) -> String {
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// The authority's file, in a folder of its own: Docker and Skopeo take keys beside it for theirs.
+fn authority(folder: &Path) -> PathBuf {
+    folder.join("trust").join("ca.crt")
+}
+
+/// Makes an authority and with it a certificate for this machine.
+fn certificates(folder: &Path) {
+    std::fs::create_dir(folder.join("trust")).expect("a folder for the authority");
+    let openssl = |arguments: &str| {
+        let done = Command::new("openssl")
+            .args(arguments.split(' '))
+            .current_dir(folder)
+            .output()
+            .expect("openssl is installed");
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "openssl {arguments}: {said}");
+    };
+    let key = "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    openssl(&format!(
+        "{key} -x509 -days 2 -subj /CN=tests -keyout ca.key -out trust/ca.crt"
+    ));
+    openssl(&format!(
+        "{key} -subj /CN=registry -keyout registry.key -out registry.csr"
+    ));
+    let names = "subjectAltName=IP:127.0.0.1,DNS:localhost\n";
+    std::fs::write(folder.join("names"), names).expect("the certificate's names");
+    openssl(
+        "x509 -req -in registry.csr -CA trust/ca.crt -CAkey ca.key -CAcreateserial -days 2 \
+         -extfile names -out registry.crt",
+    );
+}
+
+/// A client that trusts this authority alone.
+fn trusting(authority: &Path) -> reqwest::Client {
+    // A second provider is no error.
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
+    let pem = std::fs::read(authority).expect("the authority");
+    reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only(reqwest::Certificate::from_pem_bundle(&pem).expect("the authority"))
+        .build()
+        .expect("a client")
+}
+
+fn configuration(host: &str, folder: &Path, setup: &Setup) -> String {
     let mut text = format!(
         "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\n  \
          delete:\n    enabled: true\nhttp:\n  addr: {host}\n",
         folder.join("storage").display()
     );
-    if !notify.is_empty() {
+    if setup.tls {
+        writeln!(
+            text,
+            "  tls:\n    certificate: {}\n    key: {}",
+            folder.join("registry.crt").display(),
+            folder.join("registry.key").display()
+        )
+        .ok();
+    }
+    if setup.private {
+        writeln!(
+            text,
+            "auth:\n  htpasswd:\n    realm: test\n    path: {}",
+            folder.join("htpasswd").display()
+        )
+        .ok();
+    }
+    if !setup.notify.is_empty() {
         text.push_str("notifications:\n  endpoints:\n");
     }
     // Writing to a String cannot fail; JSON strings are YAML strings.
-    for (number, target) in notify.iter().enumerate() {
+    for (number, target) in setup.notify.iter().enumerate() {
         writeln!(
             text,
             "    - name: endpoint{number}\n      url: {}\n      timeout: 5s\n      threshold: 5\n      \

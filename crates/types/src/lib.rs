@@ -21,6 +21,7 @@ pub mod operator;
 pub mod page;
 pub mod policy;
 pub mod problem;
+pub mod registry;
 pub mod report;
 pub mod rollout;
 pub mod signature;

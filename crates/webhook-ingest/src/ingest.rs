@@ -10,7 +10,7 @@ use windlass_core::push::{Meaning, as_timed, believable, meaning};
 use windlass_service::{Deps, Problem};
 use windlass_store::deliveries::{self, NewDelivery, Stored, Told};
 use windlass_store::images::{self, Learned};
-use windlass_store::{Error, Session, inbox};
+use windlass_store::{Error, Session, inbox, registry_watch};
 use windlass_types::delivery::{Decision, ParsedPush, Push, PushKind, ReasonCode, SeenVersion};
 use windlass_types::ids::{CorrelationId, DeliveryId, ImageVersionId};
 
@@ -305,6 +305,8 @@ async fn judge_one(
             if digest.is_none() {
                 images::hurry(tx, id).await?;
             }
+            // Where looking had found it first, its webhook has come after all.
+            registry_watch::told(tx, id).await?;
             (PushKind::Duplicate, Some(id))
         }
         // What the tag names now is something else, so its rollouts are not this push's.

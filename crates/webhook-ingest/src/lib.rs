@@ -1,7 +1,7 @@
 //! `webhook-ingest`: hears from registries what was pushed.
 //!
 //! * Owns: receiving, authenticating, storing, reading and de-duplicating webhook deliveries; asking
-//!   registries for the digests that senders do not tell. The only writer of deliveries and of image
+//!   registries for the digests that senders do not tell, and for pushes that no webhook told of. The only writer of deliveries and of image
 //!   versions.
 //! * Never: decides what a push leads to. That is the planner's.
 //! * Woken by: requests; its resolver by `image.webhook_received` and `operator.command_given`, and by
@@ -35,5 +35,6 @@ mod sns;
 mod state;
 mod token;
 mod upkeep;
+mod watch;
 
 pub use run::{main, part, part_fetching};

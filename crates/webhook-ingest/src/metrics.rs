@@ -13,6 +13,8 @@ pub(crate) struct Metrics {
     last: IntGaugeVec,
     /// Questions to registries by answer.
     pub(crate) questions: IntCounterVec,
+    /// What the watch counts.
+    pub(crate) watch: crate::watch::Metrics,
 }
 
 impl Metrics {
@@ -58,6 +60,7 @@ impl Metrics {
             endpoints,
             last,
             questions,
+            watch: crate::watch::Metrics::new(registry)?,
         })
     }
 

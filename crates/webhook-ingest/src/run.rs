@@ -2,7 +2,9 @@
 
 use crate::fetch::{Fetch, Web};
 use crate::state::State;
-use crate::{facts, health, listing, permission, receive, replay, resolver, retention, upkeep};
+use crate::{
+    facts, health, listing, permission, receive, replay, resolver, retention, upkeep, watch,
+};
 use actix_web::http::Method;
 use actix_web::web::{self, Data, ServiceConfig};
 use std::process::ExitCode;
@@ -37,6 +39,7 @@ pub async fn part_fetching(
             .with_loop(resolver::work(Arc::clone(&state)))
             .with_loop(upkeep::work(Arc::clone(&state)))
             .with_loop(facts::work(Arc::clone(&state)))
+            .with_loop(watch::work(Arc::clone(&state)))
             .with_loop(retention::work(state)),
     )
 }
@@ -45,6 +48,7 @@ pub async fn part_fetching(
 fn routes(config: &mut ServiceConfig, state: Data<State>) {
     config
         .app_data(state)
+        .service(web::resource("/api/v1/registry-watch").route(web::get().to(watch::list)))
         .service(web::resource("/api/v1/webhooks/deliveries").route(web::get().to(listing::list)))
         .service(
             web::resource("/api/v1/webhooks/deliveries/{id}").route(web::get().to(listing::show)),

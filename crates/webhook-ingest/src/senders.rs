@@ -25,6 +25,11 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use windlass_types::delivery::{ParsedPush, ReasonCode};
 
+/// Whether a tag is one that tools keep signatures and attestations under.
+pub(crate) fn is_attachment(tag: &str) -> bool {
+    fields::attachment(tag).is_some()
+}
+
 /// A delivery as a sender's parser sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct Incoming<'a> {

@@ -11,11 +11,10 @@ use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-use windlass_registry::{Credentials, Options, Registry};
-use windlass_service::config::{Config, RegistrySection, WebhooksSection};
+use windlass_registry::Registry;
+use windlass_service::config::{Config, RegistrySection, WatchSection, WebhooksSection};
 use windlass_service::keys::{KeyHash, Pepper, equal};
-use windlass_service::{Deps, Problem, StartError};
+use windlass_service::{Deps, Problem, StartError, registries};
 use windlass_store::api_keys;
 
 /// Everything requests and loops share.
@@ -24,6 +23,7 @@ pub(crate) struct State {
     pub(crate) endpoints: BTreeMap<String, Endpoint>,
     pub(crate) settings: WebhooksSection,
     pub(crate) resolving: RegistrySection,
+    pub(crate) watch: WatchSection,
     pub(crate) registry: Result<Registry, windlass_registry::Error>,
     pub(crate) metrics: Metrics,
     /// Who fetches what verifies deliveries.
@@ -57,7 +57,7 @@ impl State {
             );
         }
         let pepper = Pepper::load(&deps.store).await?;
-        let registry = Registry::new(options(&config.registry));
+        let registry = registries::client(&config.registry, &deps.store);
         if let Err(error) = &registry {
             // Deliveries that tell their digest are none the worse for it.
             tracing::error!(%error, "no registry can be asked for digests");
@@ -72,6 +72,7 @@ impl State {
             endpoints,
             settings: config.webhooks.clone(),
             resolving: config.registry.clone(),
+            watch: config.watch.clone(),
             registry,
             metrics,
             certificates: Certificates::new(Arc::clone(&fetch)),
@@ -119,19 +120,5 @@ impl State {
             Some(name) => Ok(format!("operator:{name}")),
             None => Err(refused()),
         }
-    }
-}
-
-fn options(section: &RegistrySection) -> Options {
-    let credentials = section.users.iter().filter_map(|(host, user)| {
-        let password = section.passwords.get(host)?.clone();
-        let user = user.clone();
-        Some((host.clone(), Credentials { user, password }))
-    });
-    Options {
-        http_hosts: section.http_hosts.iter().cloned().collect(),
-        credentials: credentials.collect(),
-        timeout: Some(Duration::from_secs(section.timeout_seconds)),
-        ..Options::default()
     }
 }

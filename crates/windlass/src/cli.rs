@@ -129,6 +129,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<Penalties>,
     },
+    /// Registries that are looked at for pushes: their repositories, and how often they may be asked.
+    Registries {
+        #[command(subcommand)]
+        command: Option<Registries>,
+    },
     /// Digests that ship no more.
     Quarantine {
         #[command(subcommand)]
@@ -366,6 +371,14 @@ pub(crate) enum Freezes {
         #[arg(long)]
         reason: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Registries {
+    /// List the repositories that are looked at, with webhooks that were missed.
+    List,
+    /// List the registries, with their limits.
+    Limits,
 }
 
 #[derive(Debug, Subcommand)]

@@ -23,6 +23,7 @@ mod plans;
 mod policies;
 mod progress;
 mod quarantine;
+mod registries;
 mod rollouts;
 mod status;
 mod times;
@@ -107,6 +108,7 @@ async fn operate(command: Command, server: &cli::Server, out: &mut Out) -> Resul
         Command::Stop(why) => freezes::stop(&client, &why.reason, out).await,
         Command::Go(why) => freezes::go(&client, &why.reason, out).await,
         Command::Penalties { command } => penalties::run(&client, command, out).await,
+        Command::Registries { command } => registries::run(&client, command, out).await,
         Command::Quarantine { command } => quarantine::run(&client, command, out).await,
         Command::Webhooks { command } => webhooks::run(&client, command, out).await,
         Command::Keys { command } => keys::run(&client, command, out).await,

@@ -138,34 +138,6 @@ impl Default for WebhooksSection {
     }
 }
 
-/// Registries that are asked for digests.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RegistrySection {
-    /// Hosts that speak plain HTTP; nothing else is asked without TLS.
-    pub http_hosts: Vec<String>,
-    /// How long a registry may take to answer, in seconds.
-    pub timeout_seconds: u64,
-    /// How many tries until an unresolved digest is told to the planner as unresolved.
-    pub attempts: u32,
-    /// User names by host.
-    pub users: BTreeMap<String, String>,
-    /// Passwords or tokens by host.
-    pub passwords: BTreeMap<String, String>,
-}
-
-impl Default for RegistrySection {
-    fn default() -> Self {
-        Self {
-            http_hosts: Vec::new(),
-            timeout_seconds: 10,
-            attempts: 3,
-            users: BTreeMap::new(),
-            passwords: BTreeMap::new(),
-        }
-    }
-}
-
 /// rollout-planner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

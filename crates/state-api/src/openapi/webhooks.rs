@@ -18,6 +18,7 @@ use windlass_types::delivery::{
 };
 use windlass_types::ids::DeliveryId;
 use windlass_types::page::Page;
+use windlass_types::registry::RegistryWatch;
 
 /// The paths and the types in them.
 #[derive(OpenApi)]
@@ -32,7 +33,8 @@ use windlass_types::page::Page;
     show,
     body,
     replay,
-    health
+    health,
+    registry_watch
 ))]
 pub(super) struct Webhooks;
 
@@ -245,3 +247,23 @@ struct Days {
     responses((status = 200, description = "Every endpoint that is configured or has deliveries", body = Vec<EndpointHealth>)),
 )]
 fn health() {}
+
+/// A page of repositories.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct WatchQuery {
+    /// Rows at most; 100 where not given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// `next` of the page before.
+    after: Option<String>,
+}
+
+/// The repositories that are looked at for pushes, with the webhooks that were missed, and how often
+/// each registry may be asked.
+#[utoipa::path(
+    get, path = "/api/v1/registry-watch", tag = "webhooks",
+    params(WatchQuery),
+    responses((status = 200, description = "What is looked at", body = RegistryWatch)),
+)]
+fn registry_watch() {}

@@ -18,6 +18,7 @@ mod page;
 mod scene;
 mod strategies;
 mod tier;
+mod watching;
 
 use crate::tier::Tier;
 use std::future::Future;
@@ -120,5 +121,18 @@ async fn every_scenario_in_one_process_on_sqlite() {
 async fn every_scenario_in_five_services_on_postgresql_and_redis() {
     LocalSet::new()
         .run_until(async { run(Tier::many().await).await })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_webhooks_the_watch_finds_what_ships() {
+    LocalSet::new()
+        .run_until(async {
+            let tier = Arc::new(Tier::looking().await);
+            let scenario = watching::a_push_that_no_webhook_tells_of_reaches_the_devices(tier);
+            one("a push without a webhook", Box::pin(scenario))
+                .await
+                .unwrap();
+        })
         .await;
 }

@@ -79,6 +79,11 @@ fn start(program: &str, arguments: &[&str], settings: &[(&str, String)], listen:
     Process::workspace(program, arguments, &environment)
 }
 
+/// A registry whose notifications get nowhere.
+async fn registry_cut_off() -> Registry {
+    registry_for(&format!("127.0.0.1:{}", free_port())).await
+}
+
 async fn registry_for(ingest: &str) -> Registry {
     let notify = Notify {
         url: format!("http://{ingest}/api/v1/webhooks/docker-registry"),
@@ -96,6 +101,34 @@ impl Tier {
         let store = format!("sqlite:{}", folder.path().join("windlass.db").display());
         let health_port = free_port();
         let settings = settings(&store, &registry.host);
+        let process = start("windlass", &["up"], &settings, &address);
+        let place = Place::One { _folder: folder };
+        let ready = vec![address.clone()];
+        Self::ready(
+            &ready,
+            &address,
+            &store,
+            registry,
+            health_port,
+            vec![process],
+            place,
+        )
+        .await
+    }
+
+    /// One process on SQLite that no webhook reaches and that looks for itself every second.
+    pub(crate) async fn looking() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let address = format!("127.0.0.1:{}", free_port());
+        let registry = registry_cut_off().await;
+        let store = format!("sqlite:{}", folder.path().join("windlass.db").display());
+        let health_port = free_port();
+        let mut settings = settings(&store, &registry.host);
+        settings.push(("WINDLASS_WATCH_INTERVAL_SECONDS", "1".to_owned()));
+        settings.push((
+            "WINDLASS_WATCH_INTERVAL_WITH_WEBHOOKS_SECONDS",
+            "1".to_owned(),
+        ));
         let process = start("windlass", &["up"], &settings, &address);
         let place = Place::One { _folder: folder };
         let ready = vec![address.clone()];

@@ -26,3 +26,4 @@ mod sns;
 mod support;
 mod tables;
 mod tokens;
+mod watching;
