@@ -60,12 +60,13 @@ fn os_version() -> Option<String> {
 }
 
 fn time_zone() -> Option<String> {
-    let link = std::fs::canonicalize("/etc/localtime").ok();
+    // The link is what the system goes by; the file beside it can be from long ago.
+    let link = std::fs::read_link("/etc/localtime").ok();
     let linked = link.as_deref().and_then(Path::to_str).and_then(|path| {
         let (_, zone) = path.split_once("/zoneinfo/")?;
         Some(zone.to_owned())
     });
-    text("/etc/timezone").or(linked)
+    linked.or_else(|| text("/etc/timezone"))
 }
 
 fn platform() -> String {

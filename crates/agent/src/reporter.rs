@@ -63,7 +63,8 @@ impl Reporter {
             let longest = self.longest;
             let mut backoff = Backoff::new(FIRST.min(longest), longest);
             loop {
-                self.confirmed().await;
+                self.confirmed(&mut pending, &mut history, &mut ticks, sent.as_ref())
+                    .await;
                 if pending.is_none() {
                     self.due(sent.as_ref()).await;
                 }
@@ -105,11 +106,30 @@ impl Reporter {
         }
     }
 
-    /// Returns when the server knows the device.
-    async fn confirmed(&self) {
+    /// Returns when the server knows the device; what becomes true before that is kept as when the server is
+    /// away.
+    async fn confirmed(
+        &self,
+        pending: &mut Option<Pending>,
+        history: &mut History,
+        ticks: &mut Option<Ticks>,
+        sent: Option<&News>,
+    ) {
         let mut standing = self.line.standing.subscribe();
-        // The sender lives in the line.
-        standing.wait_for(|s| s.confirmed).await.ok();
+        let mut pictures = self.pictures.clone();
+        while !standing.borrow_and_update().confirmed {
+            let news = News::of(&pictures.borrow_and_update().clone(), &self.facts);
+            if sent != Some(&news) {
+                self.refresh(pending, history, ticks);
+            }
+            // The sender of the first lives in the line; without the loop nothing changes any more.
+            tokio::select! {
+                _ = standing.changed() => {}
+                Ok(()) = pictures.changed() => {
+                    sleep(Duration::from_millis(self.config.gather_ms)).await;
+                }
+            }
+        }
     }
 
     /// Returns when there is something to tell that the server does not know, or it is time.

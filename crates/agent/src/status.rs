@@ -6,7 +6,7 @@ use crate::link::Line;
 use crate::picture::Picture;
 use crate::standing::Standing;
 use crate::state::{self, StateDir, StateError};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,9 @@ use windlass_types::ids::DeviceId;
 
 /// What changes together is written together.
 const GATHER: Duration = Duration::from_millis(500);
+/// That the device was looked at again, or the server answered again, is written at most so often: devices live on
+/// flash.
+const AGAIN: TimeDelta = TimeDelta::seconds(60);
 
 /// How an agent stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,6 +72,19 @@ impl Status {
         }
         waits.extend(picture.services.iter().flatten().filter_map(of_service));
         waits
+    }
+}
+
+impl Status {
+    /// Whether this says more than another, or as much a good while later.
+    fn is_worth_writing(&self, old: &Self) -> bool {
+        let mut as_old = self.clone();
+        as_old.at = old.at;
+        as_old.picture.at = old.picture.at;
+        as_old.standing.answered_at = old.standing.answered_at;
+        as_old.standing.reported_at = old.standing.reported_at;
+        // A clock that was put back writes at once.
+        as_old != *old || self.at - old.at >= AGAIN || self.at < old.at
     }
 }
 
@@ -128,9 +144,17 @@ impl StatusWriter {
     /// Writes until shutdown, and once more then.
     pub async fn run(mut self, shutdown: &CancellationToken) {
         let mut standing = self.line.standing.subscribe();
+        let mut written: Option<Status> = None;
         let work = async {
             loop {
-                self.write(&standing.borrow_and_update().clone(), true);
+                let status = self.status(&standing.borrow_and_update().clone(), true);
+                if written
+                    .as_ref()
+                    .is_none_or(|old| status.is_worth_writing(old))
+                {
+                    self.write(&status);
+                    written = Some(status);
+                }
                 tokio::select! {
                     changed = standing.changed() => if changed.is_err() { return },
                     changed = self.pictures.changed() => if changed.is_err() { return },
@@ -141,11 +165,11 @@ impl StatusWriter {
         };
         shutdown.run_until_cancelled(work).await;
         let last = self.line.standing.borrow().clone();
-        self.write(&last, false);
+        self.write(&self.status(&last, false));
     }
 
-    fn write(&self, standing: &Standing, runs: bool) {
-        let status = Status {
+    fn status(&self, standing: &Standing, runs: bool) -> Status {
+        Status {
             at: Utc::now(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             process: runs.then(std::process::id),
@@ -153,8 +177,11 @@ impl StatusWriter {
             server: self.line.client.base().to_owned(),
             standing: standing.clone(),
             picture: Picture::clone(&self.pictures.borrow()),
-        };
-        if let Err(error) = self.state.write_loosely(state::STATUS, &status) {
+        }
+    }
+
+    fn write(&self, status: &Status) {
+        if let Err(error) = self.state.write_loosely(state::STATUS, status) {
             tracing::debug!(%error, "the status cannot be written");
         }
     }
@@ -186,6 +213,21 @@ mod tests {
     #[test]
     fn a_device_that_runs_what_is_wanted_waits_for_nothing() {
         assert_eq!(status().waits(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn another_look_that_saw_the_same_is_not_written_again_at_once() {
+        let old = status();
+        let mut same = status();
+        same.at = old.at + TimeDelta::seconds(5);
+        same.picture.at = Some(same.at);
+        same.standing.answered_at = Some(same.at);
+        assert!(!same.is_worth_writing(&old));
+        let mut later = same.clone();
+        later.at = old.at + AGAIN;
+        assert!(later.is_worth_writing(&old));
+        same.picture.version = Some(4);
+        assert!(same.is_worth_writing(&old));
     }
 
     #[test]
