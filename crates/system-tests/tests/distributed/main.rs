@@ -13,7 +13,6 @@ mod system;
 use crate::checks::{Expected, check};
 use crate::system::{PATIENCE, Shape, System};
 use serde_json::json;
-use std::time::Duration;
 use windlass_simulator::Failure;
 use windlass_testkit::eventually;
 use windlass_types::rollout::{DeviceStatus, RolloutStatus};
@@ -103,8 +102,7 @@ async fn disturb(system: &mut System) {
     for round in 0.. {
         for name in &names {
             system.kill(name);
-            // Long enough that others meet the gap; how long does not decide anything.
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            system.goes_on_without(name).await;
             system.restart(name).await;
         }
         if ended(system).await {
@@ -116,7 +114,7 @@ async fn disturb(system: &mut System) {
         }
         system.redis.kill();
         system.copy("staging:v2", "demo/app:v2");
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        system.misses_redis().await;
         system.redis.restart().await;
         assert!(round < 30, "the rollout does not end");
     }

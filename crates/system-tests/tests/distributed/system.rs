@@ -117,6 +117,49 @@ impl System {
         self.processes.get_mut(name).unwrap().0.kill();
     }
 
+    /// What a process says at one of its addresses; nothing while it is away.
+    async fn said(&self, name: &str, path: &str) -> String {
+        let url = format!("http://{}{path}", self.processes[name].1);
+        match http().get(&url).send().await {
+            Ok(answer) => answer.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// How often the loops of all processes but this one have run.
+    async fn runs_without(&self, name: &str) -> f64 {
+        let mut runs = 0.0;
+        for other in self.processes.keys().filter(|other| *other != name) {
+            let metrics = self.said(other, "/metrics").await;
+            runs += metrics
+                .lines()
+                .filter(|line| line.starts_with("windlass_loop_activations_total{"))
+                .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+                .sum::<f64>();
+        }
+        runs
+    }
+
+    /// Waits until others have gone about their work while this process is away.
+    pub(crate) async fn goes_on_without(&self, name: &str) {
+        let before = self.runs_without(name).await;
+        let what = format!("others go on without {name}");
+        eventually(&what, PATIENCE, async || {
+            self.runs_without(name).await > before
+        })
+        .await;
+    }
+
+    /// Waits until every process has noticed that Redis is away.
+    pub(crate) async fn misses_redis(&self) {
+        for name in self.processes.keys() {
+            eventually(&format!("{name} misses Redis"), PATIENCE, async || {
+                self.said(name, "/readyz").await.contains("degraded")
+            })
+            .await;
+        }
+    }
+
     /// Starts a killed process again and waits until it is ready.
     pub(crate) async fn restart(&mut self, name: &str) {
         self.processes.get_mut(name).unwrap().0.restart();
