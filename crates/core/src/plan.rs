@@ -198,6 +198,7 @@ impl<'a> Work<'a> {
             | Edge::DelayCut { .. }
             | Edge::FreezeOverridden { .. }
             | Edge::Completed
+            | Edge::Failed { .. }
             | Edge::Paused { .. }
             | Edge::Cancelled { .. } => {}
         }

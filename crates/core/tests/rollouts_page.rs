@@ -73,7 +73,7 @@ fn page() -> String {
         RolloutStatus::meaning,
         ROLLOUTS,
     );
-    page.push_str("\nNothing of Windlass' own leads to `failed`.\n\n");
+    page.push('\n');
     page.push_str("### Why a rollout stands where it does\n\n");
     reasons(&mut page, StatusReason::ALL, StatusReason::meaning);
     page.push_str("\n## Devices in a rollout\n\n");

@@ -229,14 +229,18 @@ async fn carry_out<'f>(
             data["next_batch_at"] = json!(next_batch_at);
             event(EventType::RolloutBatchCompleted, data)
         }
-        Edge::Completed => {
+        Edge::Completed | Edge::Failed { .. } => {
             // Nobody is left to wait for; but whoever still was to be tried again is let go.
             let skipped = rollouts::skip_pending(tx, after, SkipReason::RolloutEnded, NAME).await?;
             let devices = after.total_devices;
-            event(
-                EventType::RolloutCompleted,
-                json!({"devices": devices, "batches": facts.batches, "skipped": skipped}),
-            )
+            let mut data =
+                json!({"devices": devices, "batches": facts.batches, "skipped": skipped});
+            if let Edge::Failed { detail } = edge {
+                data["detail"] = json!(detail);
+                event(EventType::RolloutFailed, data)
+            } else {
+                event(EventType::RolloutCompleted, data)
+            }
         }
         Edge::Paused { reason, detail } => {
             if let (StatusReason::Unsigned, Some(digest)) = (reason, &after.digest) {

@@ -75,6 +75,11 @@ pub enum Edge {
     },
     /// All batches are done.
     Completed,
+    /// All batches are done, somebody failed and nobody is healthy.
+    Failed {
+        /// How many, for people.
+        detail: String,
+    },
     /// It admits nobody until it is resumed.
     Paused {
         /// Why.
@@ -112,6 +117,7 @@ impl Edge {
             Self::FreezeOverridden { .. } => "freeze_overridden",
             Self::RollbackOrdered { .. } => "rollback_ordered",
             Self::Completed => "completed",
+            Self::Failed { .. } => "failed",
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",
             Self::Cancelled { .. } => "cancelled",
@@ -135,7 +141,8 @@ impl Edge {
             | Self::Admitted { .. }
             | Self::BatchCompleted { .. }
             | Self::RollbackOrdered { .. }
-            | Self::Completed => false,
+            | Self::Completed
+            | Self::Failed { .. } => false,
         }
     }
 }
@@ -160,6 +167,10 @@ pub(super) fn apply(rollout: &mut Rollout, edge: &Edge, now: DateTime<Utc>) {
             rollout.freeze_override_at = rollout.freeze_override_at.max(Some(*at));
         }
         Edge::Completed => end(rollout, RolloutStatus::Completed, now),
+        Edge::Failed { detail } => {
+            end(rollout, RolloutStatus::Failed, now);
+            rollout.status_detail = Some(detail.clone());
+        }
         Edge::Paused { reason, detail } => {
             rollout.status = RolloutStatus::Paused;
             rollout.status_reason = Some(*reason);

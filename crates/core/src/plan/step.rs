@@ -119,7 +119,7 @@ impl Work<'_> {
         if batch >= self.rollout.batch_count {
             return self
                 .open_checks()
-                .map_or_else(|| Step::Take(vec![Edge::Completed]), Step::Wait);
+                .map_or_else(|| Step::Take(vec![self.end()]), Step::Wait);
         }
         let held = self
             .frozen()
@@ -132,6 +132,21 @@ impl Work<'_> {
         match self.start(next) {
             Ok(edges) => Step::Take(edges),
             Err(wait) => Step::Wait(wait),
+        }
+    }
+
+    /// How it ends: what failed wherever it was judged is no success, though a person let it go on.
+    fn end(&self) -> Edge {
+        let (mut failed, mut healthy) = (0, 0);
+        for progress in &self.batches {
+            failed += progress.attempted_failed + progress.environment_failed;
+            healthy += progress.attempted - progress.attempted_failed;
+        }
+        if healthy > 0 || failed == 0 {
+            return Edge::Completed;
+        }
+        Edge::Failed {
+            detail: format!("{failed} devices failed and none is healthy"),
         }
     }
 

@@ -90,6 +90,12 @@ pub const ROLLOUTS: &[Way<RolloutStatus>] = &[
         when: "its last batch is done and that batch's checks have passed",
     },
     Way {
+        from: &[InProgress],
+        to: Failed,
+        by: Mover::Planner,
+        when: "the same, but devices failed and none is healthy",
+    },
+    Way {
         from: ACTIVE,
         to: Cancelled,
         by: Mover::Planner,

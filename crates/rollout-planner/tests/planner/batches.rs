@@ -1,8 +1,9 @@
 //! Batches, delays and ends.
 
-use crate::site::{Site, running, sites};
+use crate::site::{PATIENCE, Site, running, sites};
 use serde_json::json;
 use windlass_store::{rollouts, targets};
+use windlass_testkit::eventually;
 use windlass_testkit::fleet::{self, digest};
 use windlass_types::event::EventType;
 use windlass_types::rollout::{DeviceStatus, RolloutStatus, StatusReason};
@@ -128,7 +129,7 @@ async fn the_delay_between_batches_is_kept() {
         let id = site.rollout(&image).await;
         site.reaches(id, RolloutStatus::InProgress, 1).await;
         site.judge(id, DeviceStatus::Completed, 10).await;
-        windlass_testkit::eventually(
+        eventually(
             "the batch is told to be complete",
             std::time::Duration::from_secs(20),
             async || site.told(EventType::RolloutBatchCompleted).await == 1,
@@ -273,5 +274,31 @@ async fn a_newer_push_that_nobody_can_take_still_ends_the_older_rollout() {
             "{why}"
         );
         assert_eq!(site.told(EventType::RolloutSuperseded).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_rollout_that_nobody_is_healthy_after_has_failed() {
+    for site in running().await {
+        fleet::add(&site.test.store, "north", 0..2, &["r.io/demo/app:v1"]).await;
+        let rule = json!({"strategy": "auto",
+            "failure": {"max_failure_rate": 1.0, "max_consecutive_failures": 0}});
+        site.policy("apps", rule).await;
+        let id = site
+            .rollout(&format!("r.io/demo/app:v2@{}", digest('b')))
+            .await;
+        site.reaches(id, RolloutStatus::InProgress, 1).await;
+        eventually("both are judged", PATIENCE, async || {
+            site.judge(id, DeviceStatus::Failed, 2).await == 2
+        })
+        .await;
+        let ended = site.reaches(id, RolloutStatus::Failed, 1).await;
+        assert!(ended.finished_at.is_some());
+        assert_eq!(
+            ended.status_detail.as_deref(),
+            Some("2 devices failed and none is healthy")
+        );
+        assert_eq!(site.told(EventType::RolloutFailed).await, 1);
+        assert_eq!(site.told(EventType::RolloutCompleted).await, 0);
     }
 }

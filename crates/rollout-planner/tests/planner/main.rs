@@ -12,6 +12,7 @@ mod left_alone;
 mod meanwhile;
 mod members;
 mod orders;
+mod rivals;
 mod site;
 mod slices;
 mod versions;

@@ -237,7 +237,13 @@ impl Ledger {
             (EventType::DeviceUnreachable, Some(rollout), Some(device)) => {
                 self.under_way.remove(&(rollout, device));
             }
-            (EventType::RolloutBatchCompleted | EventType::RolloutCompleted, Some(rollout), _) => {
+            (
+                EventType::RolloutBatchCompleted
+                | EventType::RolloutCompleted
+                | EventType::RolloutFailed,
+                Some(rollout),
+                _,
+            ) => {
                 self.all_arrived(rollout)?;
             }
             (EventType::UpdateCompleted, Some(rollout), Some(device)) => {

@@ -91,6 +91,34 @@ fn a_batch_that_has_ended_is_open_again_once_somebody_is_admitted_with_it() {
     );
 }
 
+#[test]
+fn what_failed_wherever_it_was_judged_is_no_success() {
+    let ends = |healthy: i64, failed: i64| {
+        change(done(3), |c| {
+            c.rollout.rule.failure.max_failure_rate = 1.0;
+            c.rollout.rule.failure.max_consecutive_failures = 0;
+            for progress in &mut c.batches {
+                (progress.attempted, progress.attempted_failed) = (0, 0);
+            }
+            let batch = &mut c.batches[0];
+            (batch.attempted, batch.attempted_failed) = (healthy + failed, failed);
+            c.rollout.next_batch_at = Some(c.now);
+        })
+    };
+    for (name, case, edge) in [
+        ("one is healthy", ends(1, 9), "completed"),
+        ("nobody is", ends(0, 2), "failed"),
+        ("all were skipped", ends(0, 0), "completed"),
+    ] {
+        check(name, &case, &[edge], "ended");
+    }
+    let plan = ends(0, 2).plan();
+    assert_eq!(plan.after.status, RolloutStatus::Failed);
+    assert_eq!(plan.after.finished_at, Some(at(0)));
+    let told = plan.after.status_detail.as_deref();
+    assert_eq!(told, Some("2 devices failed and none is healthy"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
@@ -98,7 +126,9 @@ proptest! {
     #[test]
     fn no_batch_ends_while_somebody_admitted_with_it_is_on_the_way(case in any_case()) {
         let plan = case.plan();
-        let ends = |edge: &Edge| matches!(edge, Edge::BatchCompleted { .. } | Edge::Completed);
+        let ends = |edge: &Edge| {
+            matches!(edge, Edge::BatchCompleted { .. } | Edge::Completed | Edge::Failed { .. })
+        };
         let admits = |edge: &Edge| matches!(edge, Edge::Admitted { .. });
         let admitted = plan.edges.iter().skip_while(|edge| !admits(edge));
         prop_assert!(!admitted.clone().any(ends), "{:?}", plan.edges);

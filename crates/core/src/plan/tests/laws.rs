@@ -341,7 +341,7 @@ proptest! {
         }
         let current = case.rollout.current_batch;
         let begun = plan.edges.iter().any(|edge| matches!(edge, Edge::BatchStarted { batch } if *batch > 1)
-            || matches!(edge, Edge::Completed));
+            || matches!(edge, Edge::Completed | Edge::Failed { .. }));
         let waived = plan.edges.iter().any(|edge| matches!(edge, Edge::Resumed { .. }));
         let asked = plan.edges.iter().any(|edge| matches!(edge, Edge::Retried { .. }));
         if begun && !asked {

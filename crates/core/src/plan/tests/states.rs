@@ -93,6 +93,16 @@ fn every_step_takes_a_way_that_is_listed_and_every_way_is_taken() {
             }
         }
     }
+    // Somebody failed, nobody is healthy, and the rule pauses for none of it.
+    let mut case = Case::new(RolloutStatus::InProgress, 3, 3);
+    case.rollout.rule.failure.max_failure_rate = 1.0;
+    case.rollout.rule.failure.max_consecutive_failures = 0;
+    case.rollout.next_batch_at = Some(at(-1));
+    for progress in &mut case.batches {
+        progress.attempted_failed = progress.attempted;
+    }
+    let end = case.plan().after.status;
+    taken.insert((case.rollout.status, end));
     taken.retain(|(from, to)| from != to);
     let listed: BTreeSet<_> = ROLLOUTS
         .iter()
