@@ -46,16 +46,27 @@ async fn a_bad_image_goes_back_without_the_server_which_is_told_when_it_is_back(
     })
     .await;
     device.engine.inner().crashes.insert("r/app:v2".to_owned());
-    server.set(uuid, &target(&["r/app:v2"])).await;
-    eventually("the second one was tried", PATIENCE, async || {
-        let inner = device.engine.inner();
-        inner
-            .containers
-            .iter()
-            .any(|c| c.image == "r/app:v2" && c.restarts > 0)
+    // Told, and nothing of it done before the server is gone.
+    device.engine.inner().away = true;
+    let version = server.set(uuid, &target(&["r/app:v2"])).await;
+    eventually("it is told", PATIENCE, async || {
+        let status = device.status();
+        status.is_some_and(|status| status.picture.version == Some(version))
     })
     .await;
     server.stop();
+    device.engine.inner().away = false;
+    eventually("it was tried and went back", PATIENCE, async || {
+        let starts = device
+            .engine
+            .inner()
+            .done
+            .iter()
+            .filter(|s| *s == "start")
+            .count();
+        starts >= 3
+    })
+    .await;
     device.runs(&["r/app:v1"]).await;
     eventually("it is told on the device", PATIENCE, async || {
         device.status().is_some_and(|status| {
