@@ -33,6 +33,9 @@ pub(crate) async fn run(server: &str) -> ExitCode {
                     asked += 1;
                     served = true;
                     longest = longest.max(begun.elapsed());
+                    if !answers.contains_key(&answer) {
+                        println!("first {answer}");
+                    }
                     *answers.entry(answer).or_default() += 1;
                 }
                 Err(reason) if served => {
