@@ -44,8 +44,8 @@ pub struct Plan {
 /// What is known of where a device's services were before.
 #[derive(Debug, Clone, Default)]
 pub struct Past<'a> {
-    /// What each service proved healthy on.
-    pub last_good: BTreeMap<(i64, i64), String>,
+    /// What each service proved healthy on, the latest first.
+    pub last_good: BTreeMap<(i64, i64), Vec<String>>,
     /// The target before the rollout.
     pub before: Option<&'a TargetState>,
     /// The services that really ran their image of that target, where no rollout had left it there
@@ -105,20 +105,21 @@ impl Past<'_> {
         let id = (leaving.app_id, leaving.service_id);
         let repository = repository_of(&leaving.image);
         // What was proved of another repository says nothing about this one's service.
-        let good = self
-            .last_good
-            .get(&id)
+        let good = self.last_good.get(&id).into_iter().flatten();
+        let mut order: Vec<String> = good
             .filter(|image| repository_of(image) == repository)
-            .cloned();
-        let had = self.had(id);
-        let order = if self.chosen.contains(&id) {
-            [had, good]
+            .cloned()
+            .collect();
+        let at = if self.chosen.contains(&id) {
+            0
         } else {
-            [good, had]
+            order.len()
         };
+        if let Some(had) = self.had(id) {
+            order.insert(at, had);
+        }
         order
             .into_iter()
-            .flatten()
             .map(|image| self.pinned(image, leaving))
             .collect()
     }

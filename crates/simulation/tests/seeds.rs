@@ -11,7 +11,7 @@ use windlass_simulation::{Settings, Simulation};
 const DEVICES: u64 = 8;
 
 /// Worlds that once broke a law, with all rules and the calm at the end, and what was wrong.
-const FOUND: [(u64, &str); 7] = [
+const FOUND: [(u64, &str); 8] = [
     (
         700,
         "the law itself: a share of the devices in flight did not count who had joined",
@@ -31,6 +31,10 @@ const FOUND: [(u64, &str); 7] = [
     (
         1990,
         "the log's model let go whom a rollback of all still puts back",
+    ),
+    (
+        4087,
+        "a device taken back from its last good image went to one that it had never proved",
     ),
     (
         10459,

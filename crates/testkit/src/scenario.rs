@@ -412,7 +412,10 @@ impl Scenario {
     pub async fn last_good(&self, device: DeviceId) -> Option<String> {
         let mut read = self.store.read().await.expect("a session");
         let row: Option<(String,)> = read
-            .sql("SELECT image FROM device_last_good WHERE device_uuid = $1")
+            .sql(
+                "SELECT image FROM device_last_good WHERE device_uuid = $1 \
+                 ORDER BY proved_at DESC, image LIMIT 1",
+            )
             .bind(device.0)
             .optional()
             .await

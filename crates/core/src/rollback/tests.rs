@@ -41,7 +41,7 @@ fn way(
 ) -> (Option<String>, usize) {
     let bad = image("v2", "b");
     let last_good = last_good
-        .map(|image| ((1, 1), image.to_owned()))
+        .map(|image| ((1, 1), vec![image.to_owned()]))
         .into_iter()
         .collect();
     let before = before.map(|image| state(&[image]));
@@ -121,10 +121,32 @@ fn a_device_goes_to_its_own_last_good_image_or_the_one_before_or_nowhere() {
 }
 
 #[test]
+fn a_device_that_leaves_its_last_good_image_goes_to_the_good_one_before_and_not_to_one_unproved() {
+    let (two, three, four) = (image("v2", "a"), image("v3", "c"), image("v4", "b"));
+    let before = state(&[&three]);
+    let way = |good: &[&String], banned: &[Digest]| {
+        let past = Past {
+            last_good: [((1, 1), good.iter().map(|one| (*one).clone()).collect())].into(),
+            before: Some(&before),
+            ..Past::default()
+        };
+        let banned = banned.iter().cloned().collect();
+        let plan = plan(&state(&[&four]), &[wanted(1, &four)], &past, &banned);
+        plan.moves.first().map(|one| one.to.clone())
+    };
+    let elsewhere = format!("r:5000/demo/other:v9@{}", digest("d"));
+    assert_eq!(way(&[&four, &two], &[]).as_ref(), Some(&two));
+    assert_eq!(way(&[&two], &[]).as_ref(), Some(&two));
+    assert_eq!(way(&[&elsewhere, &four, &two], &[]).as_ref(), Some(&two));
+    assert_eq!(way(&[&four, &two], &[digest("a")]).as_ref(), Some(&three));
+    assert_eq!(way(&[&four], &[]).as_ref(), Some(&three));
+}
+
+#[test]
 fn only_the_services_on_the_bad_image_move() {
     let (bad, one) = (image("v2", "b"), image("v1", "a"));
     let present = state(&[&bad, "nginx:1", &bad]);
-    let last_good = [((1, 1), one.clone())].into();
+    let last_good = [((1, 1), vec![one.clone()])].into();
     let leaving = [wanted(1, &bad), wanted(3, &bad)];
     let past = Past {
         last_good,
@@ -224,7 +246,7 @@ fn what_somebody_chose_since_comes_before_what_was_proved() {
     for (name, proved, ran, unproved, expected) in cases {
         let before = state(&[&nine]);
         let mut past = Past {
-            last_good: [((1, 1), proved.clone())].into(),
+            last_good: [((1, 1), vec![proved.clone()])].into(),
             before: Some(&before),
             ..Past::default()
         };

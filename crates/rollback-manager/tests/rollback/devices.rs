@@ -73,6 +73,47 @@ async fn each_device_goes_back_to_its_own_last_good_image() {
 }
 
 #[tokio::test]
+async fn a_device_taken_back_from_its_last_good_image_goes_to_the_good_one_before() {
+    for world in worlds(1, &lax()).await {
+        let device = world.device(0);
+        world.forget_last_good(0).await;
+        // It proved 3, was then given 9, which nobody judged, and proved 2 in this rollout.
+        world.before(0, &image(9)).await;
+        for proved in [3, 2] {
+            world.wait(1);
+            world.proves(0, &image(proved)).await;
+        }
+        world
+            .scenario
+            .report(device, &Said::running(2, &image(2), "c2"))
+            .await;
+        let order = world.order(CommandKind::RollbackAll, None).await;
+        world.pass().await;
+        assert_eq!(world.outcome(order).await, CommandOutcome::Applied);
+        assert_eq!(world.scenario.target(device).await, (3, image(3)));
+        assert_eq!(world.scenario.last_good(device).await, Some(image(3)));
+    }
+}
+
+#[tokio::test]
+async fn no_more_good_images_are_kept_than_are_of_use() {
+    for world in worlds(1, &lax()).await {
+        for proved in [2, 3, 4, 5, 6, 7, 7, 8] {
+            world.wait(1);
+            world.proves(0, &image(proved)).await;
+        }
+        let mut read = world.store().read().await.unwrap();
+        let kept: Vec<(String,)> = read
+            .sql("SELECT image FROM device_last_good ORDER BY proved_at DESC")
+            .all()
+            .await
+            .unwrap();
+        let kept: Vec<String> = kept.into_iter().map(|(image,)| image).collect();
+        assert_eq!(kept, [8, 7, 6, 5, 4].map(image));
+    }
+}
+
+#[tokio::test]
 async fn a_tag_that_was_moved_is_not_where_a_device_goes_back_to() {
     for known in [true, false] {
         for world in worlds(1, &lax()).await {

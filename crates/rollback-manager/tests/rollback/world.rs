@@ -129,6 +129,22 @@ impl World {
         tx.commit().await.unwrap();
     }
 
+    /// The device's service proves healthy on this image.
+    pub(crate) async fn proves(&self, at: usize, image: &str) {
+        let mut tx = self.store().begin().await.unwrap();
+        let proved = windlass_store::verdicts::LastGood {
+            device: self.device(at),
+            app_id: 1,
+            service_id: 1,
+            image: image.to_owned(),
+            rollout: None,
+        };
+        windlass_store::verdicts::last_good(&mut tx, &[proved])
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+
     pub(crate) async fn forget_last_good(&self, at: usize) {
         let mut tx = self.store().begin().await.unwrap();
         tx.sql("DELETE FROM device_last_good WHERE device_uuid = $1")

@@ -154,8 +154,8 @@ pub async fn still_rolling_back(session: &mut Session, rollout: RolloutId) -> Re
 /// Where devices may go back to, and where never.
 #[derive(Debug, Clone, Default)]
 pub struct Good {
-    /// What each service of a device proved healthy on.
-    pub last_good: BTreeMap<DeviceId, BTreeMap<(i64, i64), String>>,
+    /// What each service of a device proved healthy on, the latest first.
+    pub last_good: BTreeMap<DeviceId, BTreeMap<(i64, i64), Vec<String>>>,
     /// What failed on a device.
     pub failed: BTreeMap<DeviceId, BTreeSet<Digest>>,
     /// What is in quarantine for a device's class.
@@ -184,7 +184,7 @@ pub async fn good_images(session: &mut Session, devices: &[DeviceId]) -> Result<
         let list = placeholders(session.kind(), 1, 1, chunk.len());
         let mut statement = session.built(format!(
             "SELECT device_uuid, app_id, service_id, image FROM device_last_good \
-             WHERE device_uuid IN {list}"
+             WHERE device_uuid IN {list} ORDER BY proved_at DESC, image"
         ));
         for device in chunk {
             statement = statement.bind(device.0);
@@ -194,7 +194,9 @@ pub async fn good_images(session: &mut Session, devices: &[DeviceId]) -> Result<
             good.last_good
                 .entry(DeviceId(device))
                 .or_default()
-                .insert((app, service), image);
+                .entry((app, service))
+                .or_default()
+                .push(image);
         }
         let mut statement = session.built(format!(
             "SELECT device_uuid, digest FROM device_failed_images WHERE device_uuid IN {list}"

@@ -129,6 +129,10 @@ pub struct LastGood {
     pub rollout: Option<RolloutId>,
 }
 
+/// Good images kept of a service: a device that is taken back from one goes to the one before, and
+/// several of them in a row may turn out bad.
+const KEPT: i64 = 5;
+
 /// Remembers where these devices go back to from now on.
 ///
 /// # Errors
@@ -138,9 +142,8 @@ pub async fn last_good(session: &mut Session, rows: &[LastGood]) -> Result<()> {
     for chunk in rows.chunks(CHUNK) {
         let sql = format!(
             "INSERT INTO device_last_good (device_uuid, app_id, service_id, image, proved_at, \
-             rollout_id) VALUES {} ON CONFLICT (device_uuid, app_id, service_id) DO UPDATE SET \
-             image = excluded.image, proved_at = excluded.proved_at, \
-             rollout_id = excluded.rollout_id",
+             rollout_id) VALUES {} ON CONFLICT (device_uuid, app_id, service_id, image) DO UPDATE SET \
+             proved_at = excluded.proved_at, rollout_id = excluded.rollout_id",
             placeholders(kind, 1, chunk.len(), 6)
         );
         let mut statement = session.built(sql);
@@ -154,6 +157,21 @@ pub async fn last_good(session: &mut Session, rows: &[LastGood]) -> Result<()> {
                 .bind(row.rollout.map(|id| id.0));
         }
         statement.execute().await?;
+        let sql = format!(
+            "DELETE FROM device_last_good WHERE (device_uuid, app_id, service_id, image) IN \
+             (SELECT device_uuid, app_id, service_id, image FROM \
+             (SELECT device_uuid, app_id, service_id, image, \
+             row_number() OVER (PARTITION BY device_uuid, app_id, service_id \
+             ORDER BY proved_at DESC, image) AS place FROM device_last_good \
+             WHERE device_uuid IN {}) AS ranked WHERE place > ${})",
+            placeholders(kind, 1, 1, chunk.len()),
+            chunk.len() + 1
+        );
+        let mut statement = session.built(sql);
+        for row in chunk {
+            statement = statement.bind(row.device.0);
+        }
+        statement.bind(KEPT).execute().await?;
     }
     Ok(())
 }
