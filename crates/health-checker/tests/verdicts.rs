@@ -234,6 +234,7 @@ async fn a_failed_pull_fails_at_the_deadline_and_is_remembered() {
 async fn a_last_good_image_that_fails_is_good_no_more() {
     for world in worlds(1).await {
         let device = world.device(0);
+        world.wait(1);
         let mut tx = world.deps.store.begin().await.unwrap();
         let proved = verdicts::LastGood {
             device,
