@@ -91,6 +91,11 @@ async fn a_device_taken_back_from_its_last_good_image_goes_to_the_good_one_befor
         world.pass().await;
         assert_eq!(world.outcome(order).await, CommandOutcome::Applied);
         assert_eq!(world.scenario.target(device).await, (3, image(3)));
+        world
+            .scenario
+            .report(device, &Said::running(3, &image(3), "c3"))
+            .await;
+        world.until(0, "rolled_back").await;
         assert_eq!(world.scenario.last_good(device).await, Some(image(3)));
     }
 }
