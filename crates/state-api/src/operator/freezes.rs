@@ -174,11 +174,12 @@ pub(super) async fn stop_all(
 async fn press(app: &App, operator: &Operator, reason: &str) -> Result<Option<Stopped>, Problem> {
     let id = FreezeId(uuid::Uuid::now_v7());
     let mut session = app.deps.store.begin().await?;
-    let now = session.now();
     let Some((stop, changed)) = freezes::stop(&mut session, id, &operator.actor(), reason).await?
     else {
         return Ok(None);
     };
+    // Only now: it may have waited for another press, whose stop began meanwhile.
+    let now = session.now();
     if changed {
         app.deps.commit(session).await?;
     }
