@@ -1,7 +1,7 @@
 //! The decision: one step, and a view of each service.
 //!
 //! Every service is looked at by itself and says what it would do; of these steps the first by
-//! [`turn::Rank`] is done, those of one rank in order of dependencies. Nothing is carried over from one
+//! `turn::Rank` is done, those of one rank in order of dependencies. Nothing is carried over from one
 //! plan to the next but what the engine shows and memory holds, so a plan that was cut off is made again.
 
 mod bring;
