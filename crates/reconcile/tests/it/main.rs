@@ -7,6 +7,7 @@
 )]
 
 mod cases;
+mod laws;
 mod model;
 mod reading;
 mod watch;
