@@ -8,7 +8,6 @@
 use crate::client::Registry;
 use crate::content::Manifest;
 use crate::error::Error;
-use crate::referrers::Descriptor;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -27,6 +26,9 @@ const IN_TOTO: &str = "application/vnd.in-toto+json";
 /// The kind of statement that a bundle may say it holds without being read: an image's signature.
 const SIGNS: &str = "https://sigstore.dev/cosign/sign/v1";
 const PREDICATE: &str = "dev.sigstore.bundle.predicateType";
+/// The type of a configuration without content. cosign's third version writes it, instead of the
+/// artifact's own, into the list that it keeps under a tag where a registry has no list of referrers.
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
 /// Signatures of one digest at most; beyond them nothing is read. Each is a request or two.
 const MOST: usize = 32;
@@ -34,6 +36,21 @@ const MOST: usize = 32;
 const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
 /// Bytes of one bundle at most: with certificates and the proofs of a log they have some ten thousand.
 const MAX_BUNDLE_BYTES: usize = 256 * 1024;
+
+/// What a manifest says of itself.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Own {
+    artifact_type: Option<String>,
+    config: Option<Config>,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Config {
+    media_type: Option<String>,
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -91,12 +108,21 @@ impl Registry {
             Err(Error::NotFound { .. }) => {}
             Err(error) => left_out(&mut found, error)?,
         }
+        let mut looked_into = 0;
         for referrer in self.referrers(repository, digest).await? {
-            let Some(kind) = kind(&referrer) else {
+            let listed = kind(referrer.artifact_type.as_deref(), &referrer.annotations);
+            if listed == Kind::Other {
                 continue;
-            };
+            }
             if full(&mut found) {
                 break;
+            }
+            if listed == Kind::Unsaid {
+                looked_into += 1;
+                if looked_into > MOST {
+                    more(&mut found);
+                    continue;
+                }
             }
             let manifest = match self.manifest(repository, referrer.digest.as_str()).await {
                 Ok(manifest) => manifest,
@@ -105,11 +131,14 @@ impl Registry {
                     continue;
                 }
             };
+            let kind = match listed {
+                Kind::Unsaid => own_kind(&manifest),
+                said => said,
+            };
             match kind {
-                SignatureFormat::SimpleSigning => {
-                    self.simple(repository, &manifest, &mut found).await?;
-                }
-                SignatureFormat::Bundle => self.bundles(repository, &manifest, &mut found).await?,
+                Kind::Simple => self.simple(repository, &manifest, &mut found).await?,
+                Kind::Bundle => self.bundles(repository, &manifest, &mut found).await?,
+                Kind::Other | Kind::Unsaid => {}
             }
         }
         Ok(found)
@@ -174,28 +203,57 @@ impl Registry {
     }
 }
 
-/// What kind of signature a referrer is; none where it is something else.
-fn kind(referrer: &Descriptor) -> Option<SignatureFormat> {
-    let artifact = referrer.artifact_type.as_deref()?;
-    if artifact == SIMPLE_ARTIFACT {
-        return Some(SignatureFormat::SimpleSigning);
+/// What refers to an image, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Simple,
+    Bundle,
+    /// The list does not say it; its manifest does.
+    Unsaid,
+    Other,
+}
+
+/// What something that refers to an image says of itself: its type and its annotations.
+fn kind(artifact: Option<&str>, annotations: &BTreeMap<String, String>) -> Kind {
+    match artifact {
+        None | Some("" | EMPTY) => Kind::Unsaid,
+        Some(SIMPLE_ARTIFACT) => Kind::Simple,
+        // One that says it holds another statement is not worth a request.
+        Some(bundle) if bundle.starts_with(BUNDLE) => match annotations.get(PREDICATE) {
+            Some(predicate) if predicate != SIGNS => Kind::Other,
+            _ => Kind::Bundle,
+        },
+        Some(_) => Kind::Other,
     }
-    // One that says it holds another statement is not worth a request.
-    let says = referrer.annotations.get(PREDICATE);
-    (artifact.starts_with(BUNDLE) && says.is_none_or(|predicate| predicate == SIGNS))
-        .then_some(SignatureFormat::Bundle)
+}
+
+/// The same by its own manifest.
+fn own_kind(manifest: &Manifest) -> Kind {
+    let Ok(own) = serde_json::from_slice::<Own>(&manifest.bytes) else {
+        return Kind::Other;
+    };
+    let config = own.config.and_then(|config| config.media_type);
+    kind(
+        own.artifact_type.as_deref().or(config.as_deref()),
+        &own.annotations.unwrap_or_default(),
+    )
 }
 
 /// Whether no more is read; says so once.
 fn full(found: &mut Signatures) -> bool {
     let full = found.found.len() + found.unreadable.len() >= MOST;
     if full {
-        let said = format!("there are more than the {MOST} that are read");
-        if found.unreadable.last() != Some(&said) {
-            found.unreadable.push(said);
-        }
+        more(found);
     }
     full
+}
+
+/// Says once that there is more than what is read.
+fn more(found: &mut Signatures) {
+    let said = format!("there are more than the {MOST} that are read");
+    if found.unreadable.last() != Some(&said) {
+        found.unreadable.push(said);
+    }
 }
 
 fn layers(manifest: &Manifest, found: &mut Signatures) -> Vec<Layer> {
