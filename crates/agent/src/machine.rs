@@ -68,7 +68,7 @@ pub struct LogLine {
 pub trait Machine: Send + Sync + 'static {
     /// Looks at it. What probes saw, what registries offer and which locks are held comes from here too,
     /// without waiting for any of them: probes run beside, for the containers and specs of the last scene.
-    /// `pulling` and `aside` are the loop's to fill in.
+    /// `pulling`, `aside` and how long containers have been seen are the loop's to fill in.
     fn observe(&self, scene: &Scene) -> impl Future<Output = Result<Observed, Trouble>> + Send;
 
     /// Does one step; those that only write (`Memory::write`) are the loop's own and never come here. Doing a step

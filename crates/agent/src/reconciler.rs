@@ -8,6 +8,7 @@ mod fault;
 mod kept;
 mod own;
 mod pulls;
+mod seen;
 
 pub use fault::Fault;
 pub use kept::Kept;
@@ -21,10 +22,11 @@ use crate::ship::Shipped;
 use aside::AsideList;
 use chrono::{DateTime, Utc};
 use pulls::{Pulled, Pulls};
+use seen::Seen;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use windlass_reconcile::observed::Observed;
 use windlass_reconcile::outcome::{StepFailure, note_of_failure};
@@ -73,6 +75,7 @@ struct Turn {
     refused: Option<String>,
     aside: AsideList,
     pulls: Pulls,
+    seen: Seen,
     last: Option<(Step, u32)>,
     away: Backoff,
 }
@@ -95,6 +98,7 @@ impl<M: Machine> Reconciler<M> {
             refused: None,
             aside: AsideList::default(),
             pulls: Pulls::default(),
+            seen: Seen::default(),
             last: None,
             away: Backoff::new(AWAY.0, AWAY.1),
         };
@@ -169,6 +173,7 @@ impl<M: Machine> Reconciler<M> {
         // After all that was written down and seen: a plan takes what is further off than anything can be for
         // the work of a clock that was put back.
         let now = Utc::now();
+        turn.seen.tell(&mut observed, Instant::now());
         observed.pulling = turn.pulls.images();
         observed.aside = turn.aside.at(now);
         self.never_stop_itself_first(&mut scene, &observed);

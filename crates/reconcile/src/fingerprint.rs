@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 const DIGITS: usize = 32;
 
 impl ServiceSpec {
-    /// A stable hash of what makes a container: its image, its name and its [`ContainerSpec`]. Probes, strategy,
+    /// A stable hash of what makes a container: its image, its name and its [`ContainerSpec`]. Probes, strategy, drain,
     /// lock and dependencies are not in it: changes of these alone make no new container.
     ///
     /// Fields that say what they say by default are left out, so that a later version of this

@@ -92,6 +92,13 @@ pub struct Container {
     /// What the agent's probes say.
     #[serde(default)]
     pub probes: ProbeResults,
+    /// For how many seconds the agent has seen this run go on, by a clock that nobody sets; each agent counts anew.
+    /// A container is judged by this, so that a clock that is put forward neither proves nor condemns it.
+    #[serde(default)]
+    pub seen_seconds: u32,
+    /// For how many of these it carried the service's name.
+    #[serde(default)]
+    pub served_seconds: u32,
 }
 
 /// The engine's word for a container.

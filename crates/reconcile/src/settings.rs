@@ -27,6 +27,9 @@ pub struct Settings {
     pub restart_longest_seconds: u32,
     /// How long a container may take to stop where it does not say.
     pub grace_seconds: u32,
+    /// How long the old container goes on after the new one was given the service's name, where the service does
+    /// not say.
+    pub drain_seconds: u32,
 }
 
 impl Default for Settings {
@@ -44,6 +47,9 @@ impl Default for Settings {
             restart_longest_seconds: 300,
             // What engines take by themselves.
             grace_seconds: 10,
+            // A client that looked the name up before, or met the new one before its network was up, tries again
+            // after one second and after three: TCP's first two repetitions.
+            drain_seconds: 5,
         }
     }
 }

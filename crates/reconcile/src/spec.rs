@@ -99,6 +99,10 @@ pub struct ServiceSpec {
     /// How it changes from the old container to the new one.
     #[serde(default)]
     pub update: UpdateStrategy,
+    /// How long the old container goes on after the new one was given the name, where both stand beside one another, in
+    /// seconds.
+    #[serde(default)]
+    pub drain_seconds: Option<u32>,
     /// When it has started, may serve and is alive; changes of these alone make no new container.
     #[serde(default)]
     pub probes: Probes,

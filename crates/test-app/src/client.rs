@@ -1,5 +1,6 @@
 //! A client that asks all the time, as clients do: the name is resolved for each request, and of its addresses one
-//! after the other is tried until one takes the connection.
+//! after the other is tried until one takes the connection. Nothing is asked twice: a connection that was taken and
+//! gives no whole answer is a request that is lost.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ pub(crate) async fn run(server: &str) -> ExitCode {
     let Ok(mut term) = signal(SignalKind::terminate()) else {
         return ExitCode::FAILURE;
     };
-    let (mut asked, mut lost) = (0_u64, 0_u64);
+    let (mut asked, mut lost, mut passed_over) = (0_u64, 0_u64, 0_u64);
     let mut answers: BTreeMap<String, u64> = BTreeMap::new();
     let mut longest = Duration::ZERO;
     // What is not there yet is not lost.
@@ -28,7 +29,7 @@ pub(crate) async fn run(server: &str) -> ExitCode {
         let begun = Instant::now();
         tokio::select! {
             _ = term.recv() => break,
-            answer = ask(server) => match answer {
+            answer = ask(server, &mut passed_over) => match answer {
                 Ok(answer) => {
                     asked += 1;
                     served = true;
@@ -49,30 +50,35 @@ pub(crate) async fn run(server: &str) -> ExitCode {
         tokio::time::sleep(PAUSE).await;
     }
     println!(
-        "asked={asked} lost={lost} longest_ms={} answers={answers:?}",
+        "asked={asked} lost={lost} passed_over={passed_over} longest_ms={} answers={answers:?}",
         longest.as_millis()
     );
     ExitCode::SUCCESS
 }
 
-async fn ask(server: &str) -> Result<String, String> {
+/// Asks once; counts the addresses that took no connection.
+async fn ask(server: &str, passed_over: &mut u64) -> Result<String, String> {
     let addresses = tokio::net::lookup_host(server)
         .await
         .map_err(|error| format!("no address: {error}"))?;
-    let mut refused = "no address".to_owned();
+    let mut refused = Vec::new();
     for address in addresses {
         match tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
             Ok(Ok(connection)) => {
+                for reason in &refused {
+                    println!("passed over: {reason}");
+                    *passed_over += 1;
+                }
                 return tokio::time::timeout(ANSWER, talk(connection))
                     .await
                     .unwrap_or_else(|_late| Err("no answer".to_owned()))
                     .map_err(|reason| format!("{address}: {reason}"));
             }
-            Ok(Err(error)) => refused = format!("{address}: {error}"),
-            Err(_late) => refused = format!("{address}: no connection"),
+            Ok(Err(error)) => refused.push(format!("{address}: {error}")),
+            Err(_late) => refused.push(format!("{address}: no connection")),
         }
     }
-    Err(refused)
+    Err(refused.join(", "))
 }
 
 async fn talk(mut connection: TcpStream) -> Result<String, String> {

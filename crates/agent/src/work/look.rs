@@ -183,5 +183,8 @@ fn container(found: &Found) -> Container {
         ports: found.ports.clone(),
         stop_seconds: found.stop_seconds,
         probes: ProbeResults::default(),
+        // The loop's to fill in.
+        seen_seconds: 0,
+        served_seconds: 0,
     }
 }

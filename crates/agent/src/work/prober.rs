@@ -84,8 +84,8 @@ impl Prober {
             changed: Arc::clone(&self.changed),
             container: found.id.clone(),
             shared: Arc::clone(&shared),
-            // An agent that comes later than the container does not delay its probes again.
-            begun: since(found.started_at),
+            // By no clock that may be set: an agent that comes later than the container waits once more.
+            begun: Instant::now(),
         };
         Probed {
             started_at: found.started_at,
@@ -104,13 +104,6 @@ impl Prober {
             .map(|known| lock(&known.shared.results).clone())
             .unwrap_or_default()
     }
-}
-
-/// The instant of a start by this machine's clock; now, where that is not to be believed.
-fn since(started_at: Option<DateTime<Utc>>) -> Instant {
-    let ago = started_at.and_then(|at| (Utc::now() - at).to_std().ok());
-    let now = Instant::now();
-    ago.and_then(|ago| now.checked_sub(ago)).unwrap_or(now)
 }
 
 fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -1,18 +1,68 @@
 //! Handing over to the new container while a client asks all the time.
 
 use crate::bench::{Bench, PATIENCE, probed, service, with_v1};
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
+use std::time::Duration;
+use windlass_engine::Found;
 use windlass_testkit::eventually;
 
 fn services(image: &str, client: &str) -> [Value; 2] {
     let mut config = probed();
     config["update_strategy"] = json!("blue-green");
     config["stop_grace_period"] = json!("10s");
+    // Many times what a client needs to try the next address.
+    config["drainPeriod"] = json!("10s");
     let asks = json!({"command": ["client", "web:8080"]});
     [
         service(1, "web", image, config),
         service(2, "client", client, asks),
     ]
+}
+
+/// What a container has printed so far.
+async fn printed(device: &Bench, container: &Found) -> Vec<String> {
+    let lines = device.engine.logs(&container.id, None, false).await;
+    let lines: Vec<_> = lines.unwrap().collect().await;
+    lines.into_iter().flatten().map(|line| line.text).collect()
+}
+
+#[tokio::test]
+async fn a_hand_over_loses_no_request() {
+    let (registry, v1) = with_v1().await;
+    let v2 = registry.push_app("demo/app", "v2", &[]).await;
+    let v3 = registry.push_app("demo/app", "v3", &[]).await;
+    let mut device = Bench::new().await;
+    device.server.wants(&services(&v1, &v1));
+    device.start(&[]);
+    device.settles("web", &v1).await;
+    let client = device.settles("client", &v1).await;
+    for (image, version) in [(&v2, "v2"), (&v3, "v3")] {
+        device.server.wants(&services(image, &v1));
+        device.settles("web", image).await;
+        let first = format!("first version {version}");
+        eventually(&first, PATIENCE, async || {
+            printed(&device, &client).await.contains(&first)
+        })
+        .await;
+    }
+
+    device
+        .engine
+        .stop(&client.id, Duration::from_secs(10))
+        .await
+        .unwrap();
+    let printed = printed(&device, &client).await;
+    let last = printed
+        .iter()
+        .rfind(|line| line.starts_with("asked="))
+        .cloned();
+    let last = last.unwrap_or_else(|| panic!("the client printed {printed:?}"));
+    println!("{last}");
+    for version in ["version v1", "version v2", "version v3"] {
+        assert!(last.contains(version), "{version} answered: {last}");
+    }
+    assert!(last.contains(" lost=0 "), "{printed:?}");
 }
 
 #[tokio::test]

@@ -207,6 +207,8 @@ pub(crate) fn made(
         ports: Vec::new(),
         stop_seconds: None,
         probes: Default::default(),
+        seen_seconds: 0,
+        served_seconds: 0,
     }
 }
 

@@ -133,6 +133,7 @@ impl Device {
         config.server.longest_backoff_seconds = 1;
         config.report.gather_ms = 10;
         config.update.settle_seconds = 0;
+        config.update.drain_seconds = 0;
         config.update.retry_first_seconds = 1;
         config.update.retry_longest_seconds = 1;
         config.update.restart_first_seconds = 1;

@@ -7,7 +7,7 @@ use super::turn::{Rank, Turn};
 use super::verify::is_dead;
 use crate::memory::FailureClass;
 use crate::observed::{Container, ContainerState};
-use crate::spec::ServiceKey;
+use crate::spec::{ServiceKey, UpdateStrategy};
 use crate::step::Step;
 use crate::view::{Phase, ViewedError};
 
@@ -74,7 +74,28 @@ pub(super) fn keep(
         return again(look, container, Phase::Running, restart)
             .or_step_of(send_away(look, container, others));
     }
+    if let Some(turn) = drains(look, made, container) {
+        return turn;
+    }
     send_away(look, container, others)
+}
+
+/// The time in which the old container goes on beside the new one that has the name. Whoever looked the name up before,
+/// or met the new one before the engine had brought up its network, finds the old one in it.
+fn drains(look: &Look<'_>, made: &Made<'_>, container: &Container) -> Option<Turn> {
+    let beside = made.spec.update == UpdateStrategy::BlueGreen;
+    let takes = made
+        .spec
+        .drain_seconds
+        .unwrap_or(look.settings.drain_seconds);
+    let left = takes.saturating_sub(container.served_seconds);
+    let others = look.others(container.service, Some(container));
+    let old = others
+        .iter()
+        .any(|c| c.serving && c.state == ContainerState::Running);
+    let why = "clients of the old container to move on";
+    (beside && left > 0 && old)
+        .then(|| Turn::wait(Phase::Running, why, Some(look.after(look.now, left))))
 }
 
 /// The step that gives a running container the service's name, where it does not have it.

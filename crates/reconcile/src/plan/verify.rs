@@ -39,9 +39,8 @@ struct Check<'a> {
 /// Judges an active container.
 pub(super) fn judge(look: &Look<'_>, spec: &ServiceSpec, container: &Container) -> Verdict {
     let settings = look.settings;
-    let started = container.started_at.unwrap_or(look.now);
-    let ran = look.now - started;
-    let has_run = |seconds: u32| ran.num_seconds() >= i64::from(seconds);
+    let seen = container.seen_seconds;
+    let has_run = |seconds: u32| seen >= seconds;
     let deadline = deadline(look, spec);
     let running = container.state == ContainerState::Running;
     let by_agent = look
@@ -71,21 +70,20 @@ pub(super) fn judge(look: &Look<'_>, spec: &ServiceSpec, container: &Container) 
         }
         Some(check) => Verdict::Open {
             why: format!("{} to pass", check.name),
-            until: look.after(look.now, left(deadline, ran.num_seconds())),
+            until: look.after(look.now, left(deadline, seen)),
             ready: false,
         },
         None => Verdict::Open {
             why: format!("{} s without a restart", settings.settle_seconds),
-            until: look.after(look.now, left(settings.settle_seconds, ran.num_seconds())),
+            until: look.after(look.now, left(settings.settle_seconds, seen)),
             ready: running,
         },
     }
 }
 
 /// The seconds that are left of a time; never none, so that a look that comes too early is followed by another.
-fn left(seconds: u32, ran: i64) -> u32 {
-    let left = i64::from(seconds) - ran.max(0);
-    u32::try_from(left.max(1)).unwrap_or(1)
+fn left(seconds: u32, seen: u32) -> u32 {
+    seconds.saturating_sub(seen).max(1)
 }
 
 /// What the checks of a running container say altogether, and which of them decides.

@@ -92,6 +92,8 @@ fn read_service(
     let container = container::container(&mut fields, unknown)?;
     let probes = probes::probes(&mut fields, unknown)?;
     let update = update(&mut fields, unknown)?;
+    let drain = fields.get(&["drain_period", "drain_seconds", "drain"]);
+    let drain_seconds = drain.map(|field| size::seconds(&field)).transpose()?;
     let depends_on = depends_on(&mut fields)?;
     let lock = lock(&mut fields)?;
     for name in fields.left_over() {
@@ -104,6 +106,7 @@ fn read_service(
         running,
         container,
         update,
+        drain_seconds,
         probes,
         depends_on,
         lock,

@@ -109,6 +109,9 @@ struct Made {
     /// Seconds since it was started.
     #[serde(default)]
     ran: Option<i64>,
+    /// Seconds that the agent has seen it run, where these are not the same.
+    #[serde(default)]
+    seen: Option<u32>,
     #[serde(default)]
     exit: Option<i64>,
     #[serde(default)]
@@ -190,6 +193,8 @@ impl Case {
         let mut world = World::new(read(&wanted, self.version));
         world.settings = Settings {
             reserve_bytes: 100 << 20,
+            // Cases that are about it say so in the service.
+            drain_seconds: 0,
             ..Settings::default()
         };
         world.behaves = self.behaves.clone();
@@ -205,6 +210,11 @@ impl Case {
             container.state = made.state;
             container.started_at = made.ran.map(ago);
             container.exit_code = made.exit;
+            let ran = made.ran.and_then(|ran| u32::try_from(ran).ok());
+            container.seen_seconds = made.seen.or(ran).unwrap_or(0);
+            if !made.unnamed {
+                container.served_seconds = container.seen_seconds;
+            }
             container.oom_killed = made.oom;
             container.restarts = made.restarts;
             container.serving = !made.unnamed;

@@ -117,6 +117,8 @@ impl World {
             ports: spec.container.ports.clone(),
             stop_seconds: spec.container.stop_grace_seconds,
             probes: Default::default(),
+            seen_seconds: 0,
+            served_seconds: 0,
         });
         self.observed.containers.len() - 1
     }
@@ -219,6 +221,7 @@ impl World {
                     return no("no such container");
                 };
                 self.observed.containers[at].serving = true;
+                self.observed.containers[at].served_seconds = 0;
             }
             Step::Stop { id, .. } => {
                 let Some(at) = self.at(id) else { return Ok(()) };
@@ -291,6 +294,7 @@ impl World {
         started.state = ContainerState::Running;
         started.started_at = Some(now);
         started.probes = Default::default();
+        (started.seen_seconds, started.served_seconds) = (0, 0);
         if restart == Restart::No && behaviour == Behaviour::Ends {
             self.end(at, 0);
         } else if restart == Restart::No && behaviour == Behaviour::EndsBadly {
@@ -331,9 +335,16 @@ impl World {
                 // Down and up again, by its restart policy.
                 container.restarts += 1;
                 container.started_at = Some(now);
+                (container.seen_seconds, container.served_seconds) = (0, 0);
                 container.state = ContainerState::Restarting;
                 container.exit_code = Some(1);
                 continue;
+            }
+            // Whatever was done to the clock: this is time that passed.
+            let passed = u32::try_from(seconds).unwrap_or(0);
+            container.seen_seconds += passed;
+            if container.serving {
+                container.served_seconds += passed;
             }
             let says = |well: bool| {
                 let health = if well {
