@@ -28,7 +28,7 @@ pub use plant::Plant;
 
 use chrono::{DateTime, Utc};
 use std::path::Path;
-use windlass_store::{Clock, Ids, Options, Store};
+use windlass_store::{Clock, Ids, Kind, Options, Store};
 use world::World;
 
 /// How a run is made.
@@ -74,8 +74,8 @@ pub struct Simulation {
     store: Store,
     /// Deletes all that is in it.
     empty: String,
-    /// It goes when this does.
-    _folder: tempfile::TempDir,
+    /// The database made for it, which goes when this does.
+    _folder: Option<tempfile::TempDir>,
 }
 
 /// Wednesday, so that windows of every kind come up.
@@ -99,29 +99,52 @@ impl Simulation {
             durable: false,
             ..Options::new(format!("sqlite:{}", path.display()))
         };
-        let store = Store::open(&options).await?;
+        let mut simulation = Self::on(Store::open(&options).await?).await?;
+        simulation._folder = Some(folder);
+        Ok(simulation)
+    }
+
+    /// The same in this database, whatever is in it: all of that goes.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn on(store: Store) -> anyhow::Result<Self> {
         let mut read = store.read().await?;
-        let tables: Vec<(String,)> = read
-            .sql(
+        let tables: Vec<(String,)> = match store.kind() {
+            Kind::Sqlite => read.sql(
                 "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> '_sqlx_migrations' \
                  AND (name NOT LIKE 'sqlite_%' OR name = 'sqlite_sequence') ORDER BY name",
-            )
-            .all()
-            .await?;
+            ),
+            Kind::Postgres => read.sql(
+                "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema() \
+                 AND tablename <> '_sqlx_migrations' ORDER BY tablename",
+            ),
+        }
+        .all()
+        .await?;
         drop(read);
-        let deletes = tables.iter().map(|(name,)| format!("DELETE FROM {name};"));
+        let names: Vec<&str> = tables.iter().map(|(name,)| name.as_str()).collect();
+        let empty = match store.kind() {
+            // Rows go in the order of tables' names; together they leave nothing that refers to another.
+            Kind::Sqlite => names
+                .iter()
+                .map(|name| format!("DELETE FROM {name};"))
+                .collect(),
+            Kind::Postgres => format!("TRUNCATE {} RESTART IDENTITY", names.join(", ")),
+        };
         Ok(Self {
             store,
-            empty: deletes.collect(),
-            _folder: folder,
+            empty,
+            _folder: None,
         })
     }
 
     /// Leaves nothing of the world before.
     async fn begin_anew(&self) -> anyhow::Result<()> {
         let mut tx = self.store.begin().await?;
-        // Rows go in the order of tables' names; together they leave nothing that refers to another.
-        tx.sql("PRAGMA defer_foreign_keys = ON").execute().await?;
+        if tx.kind() == Kind::Sqlite {
+            tx.sql("PRAGMA defer_foreign_keys = ON").execute().await?;
+        }
         tx.built(self.empty.clone()).execute().await?;
         tx.commit().await?;
         Ok(())

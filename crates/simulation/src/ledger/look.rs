@@ -5,6 +5,7 @@ use crate::broken::{Broken, Held, Law};
 use crate::fleet::Device;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 use windlass_store::{Session, events, rollouts, targets};
 use windlass_types::event::{Event, EventType};
@@ -24,6 +25,9 @@ type Row = (
     Option<DateTime<Utc>>,
     Option<DateTime<Utc>>,
 );
+
+/// In real time, which is not the world's: how long another's transaction may hold an event back.
+const SETTLES_WITHIN: Duration = Duration::from_secs(60);
 
 type TargetRow = (Uuid, i64, Uuid, String, DateTime<Utc>);
 
@@ -47,18 +51,7 @@ impl Ledger {
     ) -> Held {
         read.refresh().await?;
         let now = read.now();
-        let mut told: Vec<Event> = Vec::new();
-        loop {
-            let page = events::after(read, self.cursor, 1_000).await?;
-            let full = page.len() == 1_000;
-            if let Some(last) = page.last() {
-                self.cursor = last.id;
-            }
-            told.extend(page);
-            if !full {
-                break;
-            }
-        }
+        let told = self.read_events(read).await?;
         let changes = self.read_targets(read).await?;
         self.read_rows(read).await?;
         self.read_rollouts(read, &told).await?;
@@ -86,6 +79,34 @@ impl Ledger {
         self.admissions(read, &told, &changes, now).await?;
         self.provenance(&told, &changes);
         Ok(())
+    }
+
+    /// The events since the last look. PostgreSQL shows one only when everybody's older transactions have
+    /// ended, those of other databases as well.
+    async fn read_events(&mut self, read: &mut Session) -> Held<Vec<Event>> {
+        let newest = events::newest(read).await?;
+        let mut told: Vec<Event> = Vec::new();
+        let began = Instant::now();
+        loop {
+            let page = events::after(read, self.cursor, 1_000).await?;
+            if let Some(last) = page.last() {
+                self.cursor = last.id;
+            }
+            let more = !page.is_empty();
+            told.extend(page);
+            if self.cursor >= newest {
+                return Ok(told);
+            }
+            if !more {
+                if began.elapsed() > SETTLES_WITHIN {
+                    return Err(Broken::law(
+                        Law::LogTellsAll,
+                        format!("event {newest:?} is not shown to readers"),
+                    ));
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
     }
 
     async fn read_targets(&mut self, read: &mut Session) -> Held<Vec<Change>> {

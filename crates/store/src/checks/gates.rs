@@ -77,7 +77,7 @@ pub async fn any_gate_due(session: &mut Session) -> Result<bool> {
         .sql(
             "SELECT CASE WHEN EXISTS (SELECT 1 FROM rollout_checks c \
                JOIN image_rollouts r ON r.id = c.rollout_id AND r.current_batch = c.batch \
-               AND r.status = 'in_progress' WHERE c.next_at <= $1) \
+               AND r.finished_at IS NULL AND r.status = 'in_progress' WHERE c.next_at <= $1) \
              THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END",
         )
         .bind(now)

@@ -55,15 +55,16 @@ pub async fn rollouts_with_failures(session: &mut Session) -> Result<Vec<WithFai
          AND ({failed} OR {environment} OR {silent}) \
          UNION ALL SELECT r.id, 0 FROM image_rollouts r \
          WHERE r.finished_at IS NULL AND r.status <> 'in_progress' AND {others} \
-         UNION ALL SELECT r.id, 0 FROM image_rollouts r WHERE r.finished_at > $1 AND {others} \
-         ORDER BY 1",
+         UNION ALL SELECT r.id, 0 FROM image_rollouts r WHERE r.finished_at > $1 AND {others}",
         environment = any("d.verdict = 'environment'", "judged_at"),
         silent = any(
             "d.status = 'unreachable' AND d.reason = 'silent_after_update'",
             "updated_at"
         ),
     );
-    let rows: Vec<(Uuid, i64)> = session.built(sql).bind(since).all().await?;
+    let mut rows: Vec<(Uuid, i64)> = session.built(sql).bind(since).all().await?;
+    // SQLite, asked for this order, would read every rollout there ever was in it.
+    rows.sort_unstable();
     Ok(rows
         .into_iter()
         .map(|(id, running)| WithFailures {

@@ -39,8 +39,10 @@ pub async fn rollouts_to_put_back(session: &mut Session, scope: Scope) -> Result
             }
             // From the few devices that are on their way to the digests, never the other way
             // round. The first condition allows the index of such devices, word by word.
-            let is_held = "d.rollout_id IN (SELECT r.id FROM image_rollouts r \
-                 JOIN quarantined_digests held ON held.digest = COALESCE(r.digest, r.known_digest))";
+            // For SQLite: a cross join begins with the few digests, and an index on an expression is no use
+            // for what is compared as a column's type.
+            let is_held = "d.rollout_id IN (SELECT r.id FROM quarantined_digests held \
+                 CROSS JOIN image_rollouts r WHERE COALESCE(r.digest, r.known_digest) = held.digest || '')";
             let condition = condition(scope);
             let sql = format!(
                 "SELECT d.rollout_id FROM device_rollout_status d \

@@ -68,13 +68,18 @@ pub async fn unproved_images(
     for chunk in devices.chunks(CHUNK) {
         let n = chunk.len();
         let sql = format!(
-            "SELECT d.device_uuid, r.tag, r.digest FROM image_rollouts r \
-             JOIN device_rollout_status d ON d.rollout_id = r.id WHERE d.device_uuid IN {} \
-             AND d.admitted_at IS NOT NULL AND COALESCE(d.verdict, '') <> 'healthy' \
-             AND r.repository = ${} AND r.id <> ${}",
-            placeholders(session.kind(), 1, 1, n),
+            "WITH asked AS (SELECT column1 AS device_uuid FROM (VALUES {values}) AS raw), \
+             moved AS (SELECT d.device_uuid, d.rollout_id, d.verdict, d.admitted_at FROM asked a \
+             JOIN device_rollout_status d ON d.device_uuid = a.device_uuid AND d.status <> 'pending' \
+             UNION ALL SELECT d.device_uuid, d.rollout_id, d.verdict, d.admitted_at FROM asked a \
+             JOIN device_rollout_status d ON d.device_uuid = a.device_uuid AND d.status = 'pending' \
+             AND d.retry_at IS NOT NULL) \
+             SELECT m.device_uuid, r.tag, r.digest FROM moved m \
+             JOIN image_rollouts r ON r.id = m.rollout_id WHERE m.admitted_at IS NOT NULL \
+             AND COALESCE(m.verdict, '') <> 'healthy' AND r.repository = ${} AND r.id <> ${}",
             n + 1,
-            n + 2
+            n + 2,
+            values = placeholders(session.kind(), 1, n, 1),
         );
         let mut statement = session.built(sql);
         for device in chunk {
