@@ -9,6 +9,7 @@
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method};
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -16,6 +17,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::{Host, Url};
 use windlass_core::checks::{Allowed, Try};
+
+#[cfg(test)]
+mod tests;
 
 /// How much of an answer is read.
 pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -61,15 +65,44 @@ pub(crate) async fn connect(
     }
 }
 
+/// Who says where names are.
+trait Names {
+    /// The addresses of a name.
+    fn look_up(
+        &self,
+        name: &str,
+        port: u16,
+    ) -> impl Future<Output = io::Result<Vec<IpAddr>>> + Send;
+}
+
+/// The system's resolver.
+struct System;
+
+impl Names for System {
+    async fn look_up(&self, name: &str, port: u16) -> io::Result<Vec<IpAddr>> {
+        let found = tokio::net::lookup_host((name, port)).await?;
+        Ok(found.map(|address| address.ip()).collect())
+    }
+}
+
 /// Asks over HTTP.
 pub(crate) async fn ask(
     allowed: &Allowed,
     question: Question<'_>,
     limit: Duration,
 ) -> Result<Answer, Said> {
+    ask_by(&System, allowed, question, limit).await
+}
+
+async fn ask_by(
+    names: &impl Names,
+    allowed: &Allowed,
+    question: Question<'_>,
+    limit: Duration,
+) -> Result<Answer, Said> {
     let until = Instant::now() + limit;
     // Whoever is asked has half of the time at least; what the name server takes is not theirs.
-    let (client, url) = aim(allowed, question.url, limit / 2).await?;
+    let (client, url) = aim(names, allowed, question.url, limit / 2).await?;
     match timeout_at(until, send(&client, url, question)).await {
         Ok(answer) => answer,
         Err(_) => Err((Try::Failed, format!("no answer in {} s", limit.as_secs()))),
@@ -77,7 +110,12 @@ pub(crate) async fn ask(
 }
 
 /// The URL, and a client that goes to the one address it may be asked at.
-async fn aim(allowed: &Allowed, url: &str, limit: Duration) -> Result<(Client, Url), Said> {
+async fn aim(
+    names: &impl Names,
+    allowed: &Allowed,
+    url: &str,
+    limit: Duration,
+) -> Result<(Client, Url), Said> {
     let impossible = |why: String| (Try::Impossible, why);
     let url = Url::parse(url).map_err(|error| impossible(format!("{url:?} is no URL: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -98,7 +136,7 @@ async fn aim(allowed: &Allowed, url: &str, limit: Duration) -> Result<(Client, U
         .no_proxy()
         .no_gzip()
         .pool_max_idle_per_host(0);
-    let address = address_of(allowed, &host, port, limit).await?;
+    let address = address_of(names, allowed, &host, port, limit).await?;
     if let Host::Domain(name) = host {
         builder = builder.resolve(name, address);
     }
@@ -134,6 +172,7 @@ async fn send(client: &Client, url: Url, question: Question<'_>) -> Result<Answe
 
 /// The one address that is asked.
 async fn address_of(
+    names: &impl Names,
     allowed: &Allowed,
     host: &Host<&str>,
     port: u16,
@@ -144,8 +183,8 @@ async fn address_of(
         Host::Ipv4(v4) => (v4.to_string(), vec![IpAddr::V4(*v4)]),
         Host::Ipv6(v6) => (v6.to_string(), vec![IpAddr::V6(*v6)]),
         Host::Domain(name) => {
-            let found = match timeout(limit, tokio::net::lookup_host((*name, port))).await {
-                Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
+            let found = match timeout(limit, names.look_up(name, port)).await {
+                Ok(Ok(found)) => found,
                 Ok(Err(error)) => return undecided(format!("{name} has no address: {error}")),
                 Err(_) => return undecided(format!("no name server says where {name} is")),
             };
