@@ -70,7 +70,7 @@ pub fn probes<'a>(
 }
 
 /// The spec that a container was made from, where it is the wanted one or the last good one.
-pub(crate) fn spec_of<'a>(
+fn spec_of<'a>(
     wanted: &'a Wanted,
     memory: &'a Memory,
     container: &Container,

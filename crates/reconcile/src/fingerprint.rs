@@ -3,6 +3,7 @@
 use crate::spec::{ContainerSpec, ServiceSpec};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
+use std::sync::LazyLock;
 
 /// 128 bits as hex: no two specs of a device meet, and the label stays readable.
 const DIGITS: usize = 32;
@@ -31,16 +32,19 @@ impl ServiceSpec {
     }
 }
 
+/// What a container is that nobody says anything about.
+static DEFAULT: LazyLock<Value> =
+    LazyLock::new(|| serde_json::to_value(ContainerSpec::default()).unwrap_or_default());
+
 fn canonical(spec: &ContainerSpec) -> Value {
     // These types have text keys only; writing them cannot fail.
     let full = serde_json::to_value(spec).unwrap_or_default();
-    let default = serde_json::to_value(ContainerSpec::default()).unwrap_or_default();
     let Value::Object(fields) = full else {
         return full;
     };
     fields
         .into_iter()
-        .filter(|(name, value)| default.get(name) != Some(value))
+        .filter(|(name, value)| DEFAULT.get(name) != Some(value))
         .map(|(name, value)| (name, without_nulls(value)))
         .collect()
 }

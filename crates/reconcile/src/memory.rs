@@ -6,6 +6,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Stops of one service's containers that are remembered at most. The last good one is started again, and so noted
+/// anew, before every further update.
+const MOST_STOPS: usize = 8;
+
 /// What is remembered: one file of the device's, written atomically.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -73,14 +77,19 @@ impl Memory {
                 of.good = Some(*spec);
                 of.failed = None;
                 of.update = None;
-                of.stopped = None;
+                of.stops.clear();
             }
             Note::Failed(failed) => {
                 of.failed = Some(failed);
                 of.update = None;
             }
             Note::Restarting(restarts) => of.restarts = Some(restarts),
-            Note::Stopping(run) => of.stopped = Some(run),
+            Note::Stopping(run) => {
+                of.stops.retain(|known| known.id != run.id);
+                of.stops.push(run);
+                let too_many = of.stops.len().saturating_sub(MOST_STOPS);
+                of.stops.drain(..too_many);
+            }
             Note::Pulling(image) => {
                 self.pulled.insert(image);
             }
@@ -100,9 +109,9 @@ pub struct ServiceMemory {
     pub update: Option<Update>,
     /// Restarts by the agent.
     pub restarts: Option<Restarts>,
-    /// The run that the agent ended to make room: one that its restart policy would leave ended is
-    /// started again all the same when it is to run again.
-    pub stopped: Option<Run>,
+    /// The runs that the agent ended to make room, the newest last: one that its restart policy would
+    /// leave ended is started again all the same when it is to run again.
+    pub stops: Vec<Run>,
 }
 
 /// A spec that failed on this device.

@@ -3,7 +3,6 @@
 use super::image::goes_by;
 use super::look::Look;
 use super::turn::Rank;
-use crate::ask;
 use crate::spec::ServiceSpec;
 use crate::step::{Step, network_name};
 use std::collections::BTreeSet;
@@ -80,7 +79,7 @@ fn networks(look: &Look<'_>) -> Vec<Step> {
     // What a refused service needs is not known, nor what a container needs whose spec is not.
     let mut unknown: BTreeSet<i64> = look.wanted.refused.keys().map(|key| key.app).collect();
     for container in &look.observed.containers {
-        if ask::spec_of(look.wanted, look.memory, container).is_none() {
+        if look.spec_of(container).is_none() {
             unknown.insert(container.service.app);
         }
     }

@@ -183,11 +183,11 @@ pub(super) fn lock(look: &Look<'_>, key: ServiceKey, print: &str) -> Option<Turn
 pub(super) fn make_room(look: &Look<'_>, phase: Phase, container: &Container) -> Turn {
     use crate::spec::Restart;
     let key = container.service;
-    let spec = ask::spec_of(look.wanted, look.memory, container);
-    let run = run_of(container);
-    let noted = look.remembered(key).and_then(|of| of.stopped.as_ref()) == Some(&run);
-    if !noted && spec.is_some_and(|spec| spec.container.restart != Restart::UnlessStopped) {
-        return Turn::note(phase, key, Note::Stopping(run));
+    let spec = look.spec_of(container);
+    if !look.was_stopped(container)
+        && spec.is_some_and(|spec| spec.container.restart != Restart::UnlessStopped)
+    {
+        return Turn::note(phase, key, Note::Stopping(run_of(container)));
     }
     Turn::go(phase, super::turn::Rank::Now, look.stop(container))
 }

@@ -127,6 +127,16 @@ impl<'a> Look<'a> {
         order
     }
 
+    /// The spec that a container was made from, where it is the wanted one or the last good one.
+    pub(super) fn spec_of(&self, container: &Container) -> Option<&'a ServiceSpec> {
+        let specs = self.specs.get(&container.service)?;
+        [&specs.wanted, &specs.good]
+            .into_iter()
+            .flatten()
+            .find(|made| made.print == container.fingerprint)
+            .map(|made| made.spec)
+    }
+
     /// The wanted service of an app by its name.
     pub(super) fn named(&self, app: i64, name: &str) -> Option<ServiceKey> {
         self.names.get(&(app, name)).copied()
@@ -228,11 +238,10 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// Whether the agent ended the last run of a container to make room.
-    fn was_stopped(&self, container: &Container) -> bool {
-        let of = self.remembered(container.service);
-        of.and_then(|of| of.stopped.as_ref())
-            .is_some_and(|run| *run == super::turn::run_of(container))
+    /// Whether the agent ended the last run of a container to make room, or is about to.
+    pub(super) fn was_stopped(&self, container: &Container) -> bool {
+        self.remembered(container.service)
+            .is_some_and(|of| of.stops.contains(&super::turn::run_of(container)))
     }
 
     /// The step that stops a container.

@@ -3,7 +3,6 @@
 use super::look::Look;
 use super::turn::Turn;
 use super::verify;
-use crate::ask;
 use crate::observed::{Container, ContainerState};
 use crate::spec::ServiceKey;
 use crate::view::{ServiceView, ViewedContainer, ViewedHealth};
@@ -25,7 +24,7 @@ pub(super) fn view(look: &Look<'_>, key: ServiceKey, turn: Turn) -> ServiceView 
         .unwrap_or_default();
     let health = container
         .filter(|c| c.state == ContainerState::Running)
-        .and_then(|c| verify::health(ask::spec_of(look.wanted, look.memory, c)?, c))
+        .and_then(|c| verify::health(look.spec_of(c)?, c))
         .map(|(status, probe, result)| ViewedHealth {
             status,
             probe: Some(probe),

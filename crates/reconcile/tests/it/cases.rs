@@ -242,7 +242,7 @@ impl Case {
             };
             if made.made_room {
                 let of = world.memory.services.entry(key).or_default();
-                of.stopped = Some(run.clone());
+                of.stops.push(run.clone());
             }
             if let Some((seconds, count)) = made.restarted {
                 // The run before this one.

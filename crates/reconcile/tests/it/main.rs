@@ -8,6 +8,8 @@
 
 mod cases;
 mod laws;
+mod lives;
 mod model;
 mod reading;
+mod rest;
 mod watch;

@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use windlass_reconcile::ask;
 use windlass_reconcile::memory::{FailureClass, Memory};
 use windlass_reconcile::observed::{
     Aside, Container, ContainerState, Health, Image, Observed, ProbeResult,
@@ -10,7 +12,7 @@ use windlass_reconcile::observed::{
 use windlass_reconcile::outcome::{StepFailure, note_of_failure};
 use windlass_reconcile::plan::{Plan, plan};
 use windlass_reconcile::settings::Settings;
-use windlass_reconcile::spec::{Restart, ServiceSpec, Wanted};
+use windlass_reconcile::spec::{Restart, ServiceKey, ServiceSpec, Wanted};
 use windlass_reconcile::step::{Note, Step};
 
 /// How the program in an image behaves.
@@ -49,7 +51,13 @@ pub(crate) struct World {
     /// Specs of containers by id.
     pub(crate) specs: BTreeMap<String, ServiceSpec>,
     pub(crate) made: u32,
+    /// The services whose locks are held.
+    pub(crate) held: BTreeSet<ServiceKey>,
+    looks: Cell<u32>,
 }
+
+/// Some checks cost more than what they check: only so many looks are looked at closely.
+const CLOSELY: u32 = 8;
 
 pub(crate) fn start_of_time() -> DateTime<Utc> {
     "2026-11-21T12:00:00Z".parse().unwrap()
@@ -67,17 +75,42 @@ impl World {
             pulls: BTreeMap::new(),
             specs: BTreeMap::new(),
             made: 0,
+            held: BTreeSet::new(),
+            looks: Cell::new(0),
         }
     }
 
+    /// Whether it is this look's turn for what costs more than the look.
+    pub(crate) fn is_looked_at_closely(&self) -> bool {
+        self.looks.set(self.looks.get().wrapping_add(1));
+        self.looks.get().is_multiple_of(CLOSELY)
+    }
+
     pub(crate) fn plan(&self) -> Plan {
+        let mut locked;
+        let observed = if self.held.is_empty() {
+            &self.observed
+        } else {
+            locked = self.observed.clone();
+            locked.locks = self.locks();
+            &locked
+        };
         plan(
             &self.wanted,
-            &self.observed,
+            observed,
             &self.memory,
             &self.settings,
             self.now,
         )
+    }
+
+    /// Who holds which lock, of those that an agent asks for.
+    pub(crate) fn locks(&self) -> BTreeMap<ServiceKey, String> {
+        ask::locks(&self.wanted, &self.observed, &self.memory)
+            .into_keys()
+            .filter(|key| self.held.contains(key))
+            .map(|key| (key, "the night shift".to_owned()))
+            .collect()
     }
 
     fn behaviour(&self, container: &Container) -> Behaviour {
@@ -85,6 +118,17 @@ impl World {
             .get(&container.image)
             .copied()
             .unwrap_or_default()
+    }
+
+    /// The spec whose probes an agent runs on a container: changed probes make no new one.
+    fn probed_by(&self, container: &Container) -> &ServiceSpec {
+        let key = container.service;
+        let good = self.memory.of(key).and_then(|of| of.good.as_ref());
+        [self.wanted.services.get(&key), good]
+            .into_iter()
+            .flatten()
+            .find(|spec| spec.fingerprint() == container.fingerprint)
+            .unwrap_or(&self.specs[&container.id])
     }
 
     fn at(&self, id: &str) -> Option<usize> {
@@ -138,9 +182,11 @@ impl World {
     /// Does one step, as an agent does.
     pub(crate) fn carry_out(&mut self, step: &Step) {
         if self.memory.write(step) {
-            // What is remembered goes through a file.
-            let text = serde_json::to_string(&self.memory).unwrap();
-            self.memory = serde_json::from_str(&text).unwrap();
+            if self.is_looked_at_closely() {
+                // What is remembered goes through a file.
+                let text = serde_json::to_string(&self.memory).unwrap();
+                self.memory = serde_json::from_str(&text).unwrap();
+            }
             return;
         }
         if let Err(failure) = self.engine(step) {
@@ -321,7 +367,7 @@ impl World {
         for at in 0..self.observed.containers.len() {
             let container = self.observed.containers[at].clone();
             let behaviour = self.behaviour(&container);
-            let spec = self.specs[&container.id].clone();
+            let spec = self.probed_by(&container).clone();
             let crashes = matches!(
                 behaviour,
                 Behaviour::Crashes | Behaviour::Ends | Behaviour::EndsBadly
