@@ -1,7 +1,6 @@
 //! The agent's commands: a binary of their own, and `windlass agent`.
 
 mod adopt;
-mod logging;
 mod show;
 
 pub use adopt::Adopt;
@@ -176,7 +175,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 fn run(config: &Config) -> Result<(), Failure> {
-    logging::init(&config.log);
+    windlass_settings::log::init(&config.log);
     let fault = std::env::var("WINDLASS_TEST_AGENT_FAULT");
     let fault = fault.map_or_else(|_| Fault::default(), |point| Fault::parse(&point));
     runtime()?.block_on(async {

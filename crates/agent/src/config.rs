@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use windlass_engine::Address;
 use windlass_reconcile::settings::Settings;
 use windlass_settings::Sources;
+use windlass_settings::log::LogSection;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -155,38 +156,6 @@ impl Default for ReportSection {
             every_seconds: 300,
             gather_ms: 300,
             queue: 100,
-        }
-    }
-}
-
-/// How the agent's own log looks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    #[default]
-    Auto,
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
-}
-
-/// The agent's own log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LogSection {
-    /// `error`, `warn`, `info`, `debug` or `trace`.
-    pub level: String,
-    /// `auto`, `json` or `text`.
-    pub format: LogFormat,
-}
-
-impl Default for LogSection {
-    fn default() -> Self {
-        Self {
-            level: "info".to_owned(),
-            format: LogFormat::Auto,
         }
     }
 }

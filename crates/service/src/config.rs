@@ -16,7 +16,8 @@ pub use services::{
     EndpointSection, HealthSection, PlannerSection, RollbackSection, StateApiSection, TokenSection,
     WebhooksSection,
 };
-pub use shared::{BusSection, HttpSection, LogFormat, LogSection, StoreSection};
+pub use shared::{BusSection, HttpSection, StoreSection};
+pub use windlass_settings::log::{LogFormat, LogSection};
 
 pub use windlass_settings::Error as ConfigError;
 

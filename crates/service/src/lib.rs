@@ -1,4 +1,4 @@
-//! The kit every service starts from: configuration, telemetry, HTTP scaffold, problems, loops and
+//! The kit every service starts from: configuration, HTTP scaffold, problems, loops and
 //! shutdown.
 //!
 //! * Owns: what is the same in every service, and nothing of what any of them is for.
@@ -17,7 +17,6 @@ pub mod metrics;
 pub mod problem;
 pub mod registries;
 mod start;
-pub mod telemetry;
 pub mod work;
 
 pub use http::{Part, ServeError, serve};

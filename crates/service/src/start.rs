@@ -1,9 +1,9 @@
-//! What every binary does first and last: arguments, configuration, telemetry, dependencies, signals.
+//! What every binary does first and last: arguments, configuration, logs, dependencies, signals.
 
 use crate::config::{Config, ConfigError, environment};
 use crate::http::{Part, ServeError};
 use crate::problem::chain;
-use crate::{Deps, healthcheck, telemetry};
+use crate::{Deps, healthcheck};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -142,7 +142,7 @@ pub fn main_with(
             return healthcheck::ask(&config.http.listen)
                 .map_err(|error| StartError::Unready(error.into()));
         }
-        telemetry::init(&config.log);
+        windlass_settings::log::init(&config.log);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

@@ -1,4 +1,4 @@
-//! Settings of a program: defaults ← file ← environment ← flags.
+//! Settings of a program: defaults ← file ← environment ← flags; and the log that all programs write.
 //!
 //! * Owns: how settings are laid over each other, refused and shown.
 //! * Never: knows what can be set; each program has a type for that.
@@ -11,6 +11,7 @@
 
 mod environment;
 mod error;
+pub mod log;
 mod tree;
 
 pub use environment::{environment, ours};

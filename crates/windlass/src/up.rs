@@ -10,7 +10,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
 use windlass_service::config::{Config, StoreSection, environment};
-use windlass_service::{Deps, Part, StartError, cancel_on_signal, listen, serve, telemetry};
+use windlass_service::{Deps, Part, StartError, cancel_on_signal, listen, serve};
 
 /// Prints the settings in force.
 pub(crate) fn check_config(given: &CheckConfig, out: &mut Out) -> Result<(), Failure> {
@@ -36,7 +36,7 @@ pub(crate) async fn up(given: &Up) -> Result<(), Failure> {
         config.http.listen.clone_from(address);
     }
     keep_data(&mut config, given.data.as_deref())?;
-    telemetry::init(&config.log);
+    windlass_settings::log::init(&config.log);
     let shutdown = CancellationToken::new();
     cancel_on_signal(&shutdown);
     let system = System::open(&config, shutdown).await?;

@@ -1,4 +1,4 @@
-//! What every service has: its database, bus, listener and logs.
+//! What every service has: its database, bus and listener.
 
 use serde::{Deserialize, Serialize};
 
@@ -67,37 +67,6 @@ impl Default for HttpSection {
             max_connections: 50_000,
             request_timeout_seconds: 10,
             shutdown_timeout_seconds: 5,
-        }
-    }
-}
-
-/// How logs look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    Auto,
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
-}
-
-/// Logs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LogSection {
-    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,sqlx=warn`.
-    pub level: String,
-    /// `auto`, `json` or `text`.
-    pub format: LogFormat,
-}
-
-impl Default for LogSection {
-    fn default() -> Self {
-        Self {
-            level: "info".to_owned(),
-            format: LogFormat::Auto,
         }
     }
 }
