@@ -59,6 +59,12 @@ async fn a_hand_over_loses_no_request() {
         .cloned();
     let last = last.unwrap_or_else(|| panic!("the client printed {printed:?}"));
     println!("{last}");
+    for line in printed
+        .iter()
+        .filter(|line| line.starts_with("passed over"))
+    {
+        println!("{line}");
+    }
     for version in ["version v1", "version v2", "version v3"] {
         assert!(last.contains(version), "{version} answered: {last}");
     }
