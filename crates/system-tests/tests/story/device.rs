@@ -51,6 +51,8 @@ impl Device {
             ("WINDLASS_AGENT_UPDATE_RESERVE_BYTES", "1"),
             ("WINDLASS_AGENT_UPDATE_SETTLE_SECONDS", "2"),
             ("WINDLASS_AGENT_UPDATE_DRAIN_SECONDS", "1"),
+            // Engines wait before each further restart, twice as long as before the last.
+            ("WINDLASS_AGENT_UPDATE_CRASH_RESTARTS", "2"),
             ("WINDLASS_AGENT_LOG_LEVEL", "debug"),
         ];
         let agent = Process::workspace("windlass-agent", &["run"], &variables);
