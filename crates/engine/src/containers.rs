@@ -2,6 +2,7 @@
 
 use crate::engine::{Engine, QUICK};
 use crate::error::Error;
+use crate::settings::restart_word;
 use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, PortMap,
 };
@@ -50,6 +51,23 @@ pub struct Found {
     pub published: Vec<Published>,
     /// How long it may take to stop, in seconds, where it was made so.
     pub stop_seconds: Option<u32>,
+    /// What the engine does when it exits: `no`, `always`, `unless-stopped`, `on-failure` or `on-failure:3`.
+    pub restart: String,
+    /// Whether the engine removes it when it ends.
+    pub auto_remove: bool,
+}
+
+/// A container in the list of all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// 64 hex digits.
+    pub id: String,
+    /// Its name, without the slash.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// `bridge`, `host`, `none`, a network's name, or `container:` and an id.
+    pub network_mode: String,
 }
 
 /// A port that is published.
@@ -82,6 +100,38 @@ impl Engine {
             })
             .await?;
         Ok(found.into_iter().filter_map(|one| one.id).collect())
+    }
+
+    /// All containers, also ended ones, whosever they are.
+    ///
+    /// # Errors
+    /// Where the engine does not answer.
+    pub async fn all(&self) -> Result<Vec<Listed>, Error> {
+        let options = ListContainersOptionsBuilder::default().all(true).build();
+        let found = self
+            .call("list containers", QUICK, async |docker| {
+                docker.list_containers(Some(options)).await
+            })
+            .await?;
+        let listed = |one: bollard::models::ContainerSummary| {
+            let names = one.names.unwrap_or_default();
+            // Links give a container further names, with another slash in them.
+            let name = names.iter().map(|name| name.trim_start_matches('/'));
+            Some(Listed {
+                id: one.id?,
+                name: name
+                    .filter(|name| !name.contains('/'))
+                    .min()
+                    .unwrap_or_default()
+                    .to_owned(),
+                labels: one.labels.unwrap_or_default().into_iter().collect(),
+                network_mode: one
+                    .host_config
+                    .and_then(|host| host.network_mode)
+                    .unwrap_or_default(),
+            })
+        };
+        Ok(found.into_iter().filter_map(listed).collect())
     }
 
     /// A container by id or name; none where it is not there.
@@ -152,6 +202,8 @@ fn read(answer: ContainerInspectResponse) -> Found {
         stop_seconds: config
             .stop_timeout
             .and_then(|seconds| u32::try_from(seconds).ok()),
+        restart: restart_word(host.restart_policy.as_ref()),
+        auto_remove: host.auto_remove.unwrap_or_default(),
     }
 }
 

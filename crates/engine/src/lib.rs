@@ -21,9 +21,10 @@ mod lifecycle;
 mod logs;
 mod networks;
 mod pull;
+mod settings;
 
 pub use address::{Address, InvalidAddress};
-pub use containers::{Found, Published};
+pub use containers::{Found, Listed, Published};
 pub use create::{Attachment, ContainerPlan, Created};
 pub use credentials::{Credentials, CredentialsError, Login};
 pub use disk::free_bytes;
@@ -36,3 +37,4 @@ pub use info::{Info, Kind};
 pub use logs::Line;
 pub use networks::FoundNetwork;
 pub use pull::{Progress, PullSettings};
+pub use settings::ContainerSettings;

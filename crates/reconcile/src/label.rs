@@ -15,5 +15,7 @@ pub const SERVICE_NAME: &str = "windlass.service-name";
 pub const FINGERPRINT: &str = "windlass.fingerprint";
 /// The image exactly as the target named it.
 pub const IMAGE: &str = "windlass.image";
+/// The settings that a container was made from, of one that somebody else made: `ContainerSpec::settings`.
+pub const SETTINGS: &str = "windlass.settings";
 /// What all of them begin with: a target's own labels may not.
 pub const PREFIX: &str = "windlass.";

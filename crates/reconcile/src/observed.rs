@@ -26,6 +26,10 @@ pub struct Observed {
     /// Images whose pull is under way. An agent that pulls beside its other steps says so here; one
     /// that waits for each step leaves it empty.
     pub pulling: BTreeSet<String>,
+    /// Services that are in somebody else's hands for now: nothing of them is touched. An agent that looks
+    /// names here those of which there are containers that somebody else made; its loop takes those off
+    /// that are its own to change.
+    pub left: BTreeSet<ServiceKey>,
     /// Subjects of steps ([`crate::step::Step::subject`]) that failed for no reason of the service's:
     /// no step of theirs is planned for a while.
     pub aside: BTreeMap<String, Aside>,

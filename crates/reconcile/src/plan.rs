@@ -21,7 +21,7 @@ use crate::observed::Observed;
 use crate::settings::Settings;
 use crate::spec::{ServiceKey, Wanted};
 use crate::step::Step;
-use crate::view::ServiceView;
+use crate::view::{Phase, ServiceView};
 use chrono::{DateTime, Utc};
 use look::Look;
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,7 @@ pub fn plan(
     let mut turns: Vec<(ServiceKey, Turn)> = Vec::new();
     for key in look.in_order() {
         let turn = match wanted.services.get(&key) {
+            _ if observed.left.contains(&key) => Turn::rest(Phase::Stopped),
             Some(spec) if spec.running => serve::turn(&look, key),
             Some(_) => going::stopped(&look, key),
             None if wanted.refused.contains_key(&key) => Turn::refused(&look, key),

@@ -130,8 +130,9 @@ pub struct ContainerSpec {
     pub ports: Vec<Port>,
     /// Volumes and binds.
     pub mounts: Vec<Mount>,
-    /// Networks of the app, with further aliases beside the service's name; never empty where there
-    /// is no network mode. [`crate::step::network_name`] says what the engine calls them.
+    /// Networks of the app, with further aliases beside the service's name; never empty where there is
+    /// neither a network mode nor settings of the container's own. [`crate::step::network_name`] says
+    /// what the engine calls them.
     pub networks: BTreeMap<String, Vec<String>>,
     /// `bridge`, `host` or `none`: none of the app's networks, and so no name there.
     pub network_mode: Option<String>,
@@ -173,6 +174,18 @@ pub struct ContainerSpec {
     pub stop_grace_seconds: Option<u32>,
     /// The engine's own health check.
     pub healthcheck: Option<Healthcheck>,
+    /// The name of settings that the device keeps of a container that it took as it was: they make the
+    /// container, with the image of this spec, and of the other fields only what is asked of a container that
+    /// ended is read.
+    pub settings: Option<String>,
+}
+
+impl ContainerSpec {
+    /// Whether it is made from settings that the device keeps of a container that somebody else made.
+    #[must_use]
+    pub const fn is_taken(&self) -> bool {
+        self.settings.is_some()
+    }
 }
 
 /// A published port.

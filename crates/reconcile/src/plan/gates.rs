@@ -184,9 +184,11 @@ pub(super) fn make_room(look: &Look<'_>, phase: Phase, container: &Container) ->
     use crate::spec::Restart;
     let key = container.service;
     let spec = look.spec_of(container);
-    if !look.was_stopped(container)
-        && spec.is_some_and(|spec| spec.container.restart != Restart::UnlessStopped)
-    {
+    // Of one that somebody else made it is always told who stopped it: a person's stop stands.
+    let matters = |spec: &ServiceSpec| {
+        spec.container.restart != Restart::UnlessStopped || spec.container.is_taken()
+    };
+    if !look.was_stopped(container) && spec.is_some_and(matters) {
         return Turn::note(phase, key, Note::Stopping(run_of(container)));
     }
     Turn::go(phase, super::turn::Rank::Now, look.stop(container))

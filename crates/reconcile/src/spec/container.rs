@@ -66,6 +66,11 @@ pub(super) fn container(
     if let Some(field) = fields.get(&["healthcheck", "health_check"]) {
         spec.healthcheck = healthcheck(&field)?;
     }
+    spec.settings = fields.text(&["settings"])?;
+    if spec.is_taken() {
+        // Its networks are among its settings, and are not the app's.
+        spec.networks.clear();
+    }
     Ok(spec)
 }
 

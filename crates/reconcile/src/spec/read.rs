@@ -91,7 +91,12 @@ fn read_service(
     fields.get(&["expose"]);
     let container = container::container(&mut fields, unknown)?;
     let probes = probes::probes(&mut fields, unknown)?;
-    let update = update(&mut fields, unknown)?;
+    let mut update = update(&mut fields, unknown)?;
+    if update == UpdateStrategy::BlueGreen && container.is_taken() {
+        // Both would have its name, its addresses and its ports.
+        unknown.push("config.updateStrategy (a container that was taken is recreated)".to_owned());
+        update = UpdateStrategy::Recreate;
+    }
     let drain = fields.get(&["drain_period", "drain_seconds", "drain"]);
     let drain_seconds = drain.map(|field| size::seconds(&field)).transpose()?;
     let depends_on = depends_on(&mut fields)?;
