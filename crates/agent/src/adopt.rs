@@ -96,6 +96,7 @@ pub fn propose(
                 app_name: spec.app_name.clone(),
                 fingerprint: spec.fingerprint(),
                 image: spec.image.clone(),
+                taken: false,
             }
         }
         None => {
@@ -109,6 +110,7 @@ pub fn propose(
                 app_name: String::new(),
                 fingerprint: String::new(),
                 image: String::new(),
+                taken: false,
             }
         }
     };

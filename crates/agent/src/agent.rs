@@ -11,6 +11,7 @@ use crate::reporter::Reporter;
 use crate::ship::{Shipped, Shipper};
 use crate::state::{self, LockError, StateDir, StateError, StateLock};
 use crate::status::StatusWriter;
+use crate::taking::Watching;
 use chrono::Utc;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,6 +55,20 @@ pub async fn run<M: Machine>(
     fault: Fault,
     shutdown: &CancellationToken,
 ) -> Result<(), RunError> {
+    run_watching(config, machine, fault, None, shutdown).await
+}
+
+/// The same; containers that somebody else made are taken where it is told how.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_watching<M: Machine>(
+    config: &Config,
+    machine: impl FnOnce(&Config, &str) -> M,
+    fault: Fault,
+    watching: Option<Watching>,
+    shutdown: &CancellationToken,
+) -> Result<(), RunError> {
     let url = &config.server.url;
     let client = Client::new(url, None).map_err(|_no_address| RunError::Server(url.clone()))?;
     let state = StateDir::open(&config.state_dir)?;
@@ -89,6 +104,7 @@ pub async fn run<M: Machine>(
         pictures: pictures.clone(),
         shipped: shipped.clone(),
         fault,
+        watching,
     };
     let link = Link {
         line: Arc::clone(&line),

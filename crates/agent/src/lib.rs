@@ -15,6 +15,7 @@
 //! | `work` | the same on a real engine: observe, execute, probes |
 //! | `state` | the state directory: one lock, files that are whole or the one before |
 //! | `reconciler` | the loop |
+//! | `taking` | watch mode: containers that somebody else made |
 
 pub mod adopt;
 pub mod agent;
@@ -34,5 +35,6 @@ pub mod ship;
 pub mod standing;
 pub mod state;
 pub mod status;
+pub mod taking;
 pub mod target;
 pub mod work;

@@ -1,11 +1,13 @@
 //! What the loop needs of a container engine. A trait because there are two: the real one (`work`), and
 //! the one that tests drive the loop with.
 
+use crate::taking::{Book, Candidate};
 use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use windlass_engine::ContainerSettings;
 use windlass_reconcile::memory::Memory;
 use windlass_reconcile::observed::Observed;
 use windlass_reconcile::outcome::StepFailure;
@@ -25,6 +27,9 @@ pub struct Claim {
     pub fingerprint: String,
     /// The image as the target named it when it was given.
     pub image: String,
+    /// Whether it asked for it itself, by its label: watch mode.
+    #[serde(default)]
+    pub taken: bool,
 }
 
 /// Claims by the engine's id of the container.
@@ -39,6 +44,8 @@ pub struct Scene {
     pub memory: Arc<Memory>,
     /// Containers to be observed as ours, with what the claim says in place of labels, serving.
     pub claims: Arc<Claims>,
+    /// What is held in watch mode: what such containers are made from.
+    pub taken: Arc<Book>,
 }
 
 /// Why a look or a step did not come to its end.
@@ -79,6 +86,23 @@ pub trait Machine: Send + Sync + 'static {
         scene: &Scene,
         step: &Step,
     ) -> impl Future<Output = Result<(), Trouble>> + Send;
+
+    /// The containers that have the label [`crate::taking::ENABLE`], whosever they are. Only a machine that watches
+    /// for them has any.
+    fn candidates(
+        &self,
+        _scene: &Scene,
+    ) -> impl Future<Output = Result<Vec<Candidate>, Trouble>> + Send {
+        async { Ok(Vec::new()) }
+    }
+
+    /// Everything that a container was given; none where it, or its image, is gone.
+    fn settings(
+        &self,
+        _container: &str,
+    ) -> impl Future<Output = Result<Option<ContainerSettings>, Trouble>> + Send {
+        async { Ok(None) }
+    }
 
     /// Returns when a container of ours, a probe's result or a lock has changed since the last call
     /// returned; also when the engine was away and is back. Dropped half-way, it forgets nothing.

@@ -21,4 +21,7 @@ pub struct Picture {
     pub doing: Option<String>,
     /// What the target says that was not understood.
     pub warnings: Vec<String>,
+    /// Containers that ask to be taken and are not, and why; and what else is to be said of those that are.
+    #[serde(default)]
+    pub left_alone: Vec<String>,
 }

@@ -9,6 +9,7 @@ mod kept;
 mod own;
 mod pulls;
 mod seen;
+mod taking;
 
 pub use fault::Fault;
 pub use kept::Kept;
@@ -19,10 +20,12 @@ use crate::link::Offer;
 use crate::machine::{Machine, Scene, Trouble};
 use crate::picture::Picture;
 use crate::ship::Shipped;
+use crate::taking::Watching;
 use aside::AsideList;
 use chrono::{DateTime, Utc};
 use pulls::{Pulled, Pulls};
 use seen::Seen;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -67,6 +70,8 @@ pub struct Reconciler<M> {
     pub shipped: watch::Sender<Arc<Shipped>>,
     /// Where tests end the process.
     pub fault: Fault,
+    /// Whether containers that somebody else made are taken.
+    pub watching: Option<Watching>,
 }
 
 /// What is known while the loop runs, and can be found out again after a restart.
@@ -78,6 +83,8 @@ struct Turn {
     seen: Seen,
     last: Option<(Step, u32)>,
     away: Backoff,
+    /// Containers that ask to be taken and are not, and why.
+    alone: BTreeSet<String>,
 }
 
 /// What to do after a look.
@@ -101,7 +108,9 @@ impl<M: Machine> Reconciler<M> {
             seen: Seen::default(),
             last: None,
             away: Backoff::new(AWAY.0, AWAY.1),
+            alone: BTreeSet::new(),
         };
+        self.show_book();
         let work = async {
             loop {
                 self.take_offer(&mut turn);
@@ -169,7 +178,15 @@ impl<M: Machine> Reconciler<M> {
             Ok(observed) => observed,
             Err(trouble) => return self.away(turn, &trouble),
         };
+        match timeout(LOOK, self.take(turn, &scene, &observed)).await {
+            Ok(Ok(false)) => {}
+            Ok(Ok(true)) => return Next::Again,
+            Ok(Err(trouble)) => return self.away(turn, &trouble),
+            Err(_late) => return self.away(turn, &no_answer(LOOK)),
+        }
         turn.away.reset();
+        self.kept.leave(&scene, &mut observed);
+        self.kept.drop_stale_claims(&scene, &observed);
         // After all that was written down and seen: a plan takes what is further off than anything can be for
         // the work of a clock that was put back.
         let now = Utc::now();
@@ -373,6 +390,7 @@ impl<M: Machine> Reconciler<M> {
                 .as_ref()
                 .map(|wanted| wanted.warnings.clone())
                 .unwrap_or_default(),
+            left_alone: self.left_alone(turn),
         };
         self.pictures.send_replace(Arc::new(picture));
     }
@@ -396,6 +414,15 @@ impl<M: Machine> Reconciler<M> {
                 std::future::pending::<()>().await;
             }
         };
+        let said = self.watching.as_mut().map(|watching| &mut watching.said);
+        let said = async {
+            if let Some(said) = said
+                && said.changed().await.is_ok()
+            {
+                return;
+            }
+            std::future::pending::<()>().await;
+        };
         let kept = &self.kept;
         let claims = async {
             loop {
@@ -409,6 +436,7 @@ impl<M: Machine> Reconciler<M> {
             () = sleep(wait) => {}
             () = offered => {}
             () = self.machine.changed() => {}
+            () = said => {}
             () = turn.pulls.one_ended() => {}
             () = claims => {}
         }

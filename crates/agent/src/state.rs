@@ -20,6 +20,8 @@ pub const TARGET: &str = "target.json";
 pub const MEMORY: &str = "memory.json";
 /// Containers that a person gave to services; written by `windlass agent adopt`.
 pub const CLAIMS: &str = "claims.json";
+/// Containers that were taken in watch mode, and what they had.
+pub const TAKEN: &str = "taken.json";
 /// How far the logs of containers were shipped.
 pub const POSITIONS: &str = "log-positions.json";
 /// How the agent stands, for `windlass agent status`.

@@ -9,6 +9,7 @@
 //! | `names` | which image goes by which name |
 //! | `prober`, `attempt` | probes, and one try of one |
 //! | `locks` | locks that apps hold |
+//! | `taken` | watch mode: containers that somebody else made |
 //! | `watch` | what wakes the loop |
 //! | `fault` | where tests end the process between two calls of one step |
 
@@ -21,10 +22,12 @@ mod names;
 mod own;
 mod prober;
 mod step;
+mod taken;
 mod watch;
 
 use crate::config::Config;
 use crate::machine::{LogLine, Machine, Scene, Trouble};
+use crate::taking::{Candidate, ENABLE};
 use chrono::{DateTime, Utc};
 use fault::Fault;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
@@ -35,7 +38,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 use watch::Watch;
-use windlass_engine::{Address, Credentials, Engine, Error, Info, PullSettings};
+use windlass_engine::{Address, ContainerSettings, Credentials, Engine, Error, Info, PullSettings};
 use windlass_reconcile::memory::FailureClass;
 use windlass_reconcile::observed::{Observed, Offer};
 use windlass_reconcile::outcome::StepFailure;
@@ -57,6 +60,8 @@ pub struct Docker {
     prober: Prober,
     changed: Arc<Notify>,
     watch: Watch,
+    /// The same for containers that ask to be taken.
+    strangers: Option<Watch>,
     fault: Fault,
 }
 
@@ -91,8 +96,21 @@ impl Docker {
             watch: Watch::new(Arc::clone(&engine), own::scope(scope), Arc::clone(&changed)),
             changed,
             engine,
+            strangers: None,
             fault: Fault::from_environment(),
         }
+    }
+
+    /// The same, looking for containers that ask to be taken.
+    #[must_use]
+    pub fn watching(config: &Config, scope: &str) -> Self {
+        let mut docker = Self::new(config, scope);
+        docker.strangers = Some(Watch::new(
+            Arc::clone(&docker.engine),
+            vec![ENABLE.to_owned()],
+            Arc::clone(&docker.changed),
+        ));
+        docker
     }
 
     /// What a failed call means for a step; `class` is for what the engine's answer leaves open.
@@ -141,7 +159,19 @@ impl Docker {
 impl Machine for Docker {
     async fn observe(&self, scene: &Scene) -> Result<Observed, Trouble> {
         self.watch.begin();
+        if let Some(strangers) = &self.strangers {
+            strangers.begin();
+        }
         self.look(scene).await
+    }
+
+    async fn candidates(&self, scene: &Scene) -> Result<Vec<Candidate>, Trouble> {
+        self.labelled(scene).await
+    }
+
+    async fn settings(&self, container: &str) -> Result<Option<ContainerSettings>, Trouble> {
+        let trouble = |error| self.trouble(FailureClass::Config, &error);
+        self.engine.settings(container).await.map_err(trouble)
     }
 
     async fn execute(&self, scene: &Scene, step: &Step) -> Result<(), Trouble> {

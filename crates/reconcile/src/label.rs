@@ -19,3 +19,15 @@ pub const IMAGE: &str = "windlass.image";
 pub const SETTINGS: &str = "windlass.settings";
 /// What all of them begin with: a target's own labels may not.
 pub const PREFIX: &str = "windlass.";
+
+/// The networks that a container is to be in, as JSON.
+pub const NETWORKS: &str = "windlass.networks";
+
+/// Whether a label is one that the agent puts on what it makes; others that begin with [`PREFIX`] are asked of it.
+#[must_use]
+pub fn is_own(name: &str) -> bool {
+    matches!(
+        name,
+        SCOPE | APP | APP_NAME | SERVICE | SERVICE_NAME | FINGERPRINT | IMAGE | SETTINGS | NETWORKS
+    )
+}

@@ -177,6 +177,12 @@ pub(crate) struct Up {
     /// Where to write the operator's key that the first start makes; it is written nowhere else.
     #[arg(long)]
     pub(crate) key_file: Option<PathBuf>,
+    /// Run this machine's agent too, and keep containers with the label windlass.enable=true up to date.
+    #[arg(long)]
+    pub(crate) agent: bool,
+    /// The agent's container engine: `unix:///var/run/docker.sock` or `http://host:port`.
+    #[arg(long, requires = "agent")]
+    pub(crate) engine: Option<String>,
 }
 
 #[derive(Debug, Args)]

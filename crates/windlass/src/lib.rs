@@ -2,7 +2,7 @@
 //! operator's commands.
 //!
 //! * Owns: the command line, its output and its exit codes.
-//! * Never: touches a database that a server has open; commands go through the API.
+//! * Never: touches a database that another process has open; commands go through the API.
 //! * Woken by: a person or a script.
 //! * Test it with: `cargo test -p windlass`.
 //!
@@ -16,6 +16,7 @@ mod exit;
 mod freezes;
 mod holds;
 mod keys;
+mod local;
 mod lookup;
 mod output;
 mod penalties;

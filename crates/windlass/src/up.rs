@@ -2,6 +2,7 @@
 
 use crate::cli::{CheckConfig, Up};
 use crate::exit::Failure;
+use crate::local::{Local, Place};
 use crate::output::Out;
 use std::fs::{File, Permissions};
 use std::io::Write;
@@ -11,6 +12,9 @@ use std::path::Path;
 use tokio_util::sync::CancellationToken;
 use windlass_service::config::{Config, StoreSection, environment};
 use windlass_service::{Deps, Part, StartError, cancel_on_signal, listen, serve};
+
+/// The data folder, where none is named.
+pub(crate) const DATA: &str = "windlass-data";
 
 /// Prints the settings in force.
 pub(crate) fn check_config(given: &CheckConfig, out: &mut Out) -> Result<(), Failure> {
@@ -43,6 +47,18 @@ pub(crate) async fn up(given: &Up) -> Result<(), Failure> {
     // The key can be shown only once: it is made when nothing is left that could end the program first.
     let file = given.key_file.as_deref().map(KeyFile::open).transpose()?;
     let key = system.first_key().await?;
+    // After the first key, which is for people.
+    let local = match given.agent {
+        false => None,
+        true => {
+            let place = Place {
+                data: given.data.as_deref(),
+                engine: given.engine.as_deref(),
+                address: system.address,
+            };
+            Some(Local::open(&place, &system.deps).await?)
+        }
+    };
     // The file first: whoever reads the address may look for the key at once.
     let shown = match (key, file) {
         (Some(key), Some(file)) => file.write(&key).err().map(|error| {
@@ -61,7 +77,22 @@ pub(crate) async fn up(given: &Up) -> Result<(), Failure> {
     }
     // A pipe would keep it back otherwise.
     std::io::stdout().flush()?;
-    system.run().await
+    match local {
+        None => system.run().await,
+        Some(local) => beside(system, local).await,
+    }
+}
+
+/// Serves, with this machine's agent beside it: where one ends the other does.
+async fn beside(system: System, local: Local) -> Result<(), Failure> {
+    let shutdown = system.deps.shutdown.clone();
+    let agent = async {
+        let ended = local.run(&shutdown).await;
+        shutdown.cancel();
+        ended
+    };
+    let (served, ended) = tokio::join!(system.run(), agent);
+    served.and(ended)
 }
 
 /// Puts the database into the folder `data`, unless the settings say where it is.
@@ -74,7 +105,7 @@ fn keep_data(config: &mut Config, data: Option<&Path>) -> Result<(), Failure> {
             None => Ok(()),
         };
     }
-    let data = data.unwrap_or_else(|| Path::new("windlass-data"));
+    let data = data.unwrap_or_else(|| Path::new(DATA));
     std::fs::create_dir_all(data)
         .map_err(|error| Failure::usage(format!("{} cannot be made: {error}", data.display())))?;
     config.store.url = format!("sqlite:{}", data.join("windlass.db").display());

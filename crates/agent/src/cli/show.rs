@@ -47,6 +47,9 @@ fn text(status: &Status) -> String {
     for warning in &status.picture.warnings {
         line("left out", warning.clone());
     }
+    for sentence in &status.picture.left_alone {
+        line("not taken", sentence.clone());
+    }
     let services = status.picture.services.iter().flatten();
     for service in services {
         text.push_str(&of_service(service));

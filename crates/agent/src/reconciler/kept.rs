@@ -4,12 +4,15 @@ use crate::adopt;
 use crate::machine::{Claims, Scene};
 use crate::ship::{self, Shipped};
 use crate::state::{self, StateDir, StateError};
+use crate::taking::{Book, Taken};
 use crate::target::Target;
 use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
-use windlass_reconcile::memory::Memory;
-use windlass_reconcile::spec::Wanted;
+use windlass_reconcile::memory::{Memory, ServiceMemory};
+use windlass_reconcile::observed::Observed;
+use windlass_reconcile::spec::{ServiceKey, Wanted};
 use windlass_reconcile::view::ServiceView;
 
 /// What is kept.
@@ -20,6 +23,7 @@ pub struct Kept {
     target: Option<Arc<Target>>,
     claims: Arc<Claims>,
     claimed_at: Option<SystemTime>,
+    pub(super) book: Arc<Book>,
 }
 
 impl Kept {
@@ -41,7 +45,9 @@ impl Kept {
             target: target.map(Arc::new),
             claims: Arc::default(),
             claimed_at: None,
+            book: Arc::default(),
         };
+        kept.book = Arc::new(recover::<Book>(&kept.state, state::TAKEN)?.unwrap_or_default());
         kept.read_claims();
         Ok(kept)
     }
@@ -97,11 +103,101 @@ impl Kept {
         if claims.values().any(|claim| claim.fingerprint.is_empty()) {
             Arc::make_mut(&mut claims).retain(|_, claim| !claim.fingerprint.is_empty());
         }
+        for (key, taken) in &*self.book {
+            if let Some(claim) = taken.claim(*key) {
+                Arc::make_mut(&mut claims).insert(taken.container.clone(), claim);
+            }
+        }
         Scene {
             wanted,
             memory: Arc::clone(&self.memory),
             claims,
+            taken: Arc::clone(&self.book),
         }
+    }
+
+    /// Writes down what is taken and what is let go. What ran when it was taken is what can be gone back to, so that
+    /// comes first: without it, it would be taken once more.
+    pub(super) fn enter(
+        &mut self,
+        taken: BTreeMap<ServiceKey, Taken>,
+        let_go: &BTreeMap<ServiceKey, String>,
+    ) -> Result<(), StateError> {
+        let mut memory = (*self.memory).clone();
+        let mut book = (*self.book).clone();
+        for key in let_go.keys() {
+            memory.services.remove(key);
+            book.remove(key);
+        }
+        for (key, one) in taken {
+            let remembered = ServiceMemory {
+                good: one.spec(key),
+                ..ServiceMemory::default()
+            };
+            memory.services.insert(key, remembered);
+            book.insert(key, one);
+        }
+        self.remember(memory)?;
+        if book != *self.book {
+            self.state.write(state::TAKEN, &book)?;
+            self.book = Arc::new(book);
+        }
+        Ok(())
+    }
+
+    /// Names the services that are in somebody else's hands: those of which the book and the target do not say the same.
+    pub(super) fn leave(&self, scene: &Scene, observed: &mut Observed) {
+        let wanted = scene.wanted.services.iter();
+        let wanted = wanted.filter(|(_, spec)| spec.container.is_taken());
+        observed.left.extend(wanted.map(|(key, _)| *key));
+        let remembered = self.memory.services.iter();
+        let good = |of: &ServiceMemory| {
+            let good = of.good.as_ref();
+            good.is_some_and(|spec| spec.container.is_taken())
+        };
+        let remembered = remembered.filter(|(_, of)| good(of));
+        observed.left.extend(remembered.map(|(key, _)| *key));
+        observed.left.extend(self.book.keys());
+        let is_agreed = |key: &ServiceKey| {
+            let wanted = scene.wanted.services.get(key);
+            let says = wanted.and_then(|spec| spec.container.settings.as_ref());
+            says.is_some() && says == self.book.get(key).map(|taken| &taken.settings)
+        };
+        observed.left.retain(|key| !is_agreed(key));
+    }
+
+    /// Takes back claims whose container is gone for good: another one is in its place, or nobody wants its service. An
+    /// engine that has nothing at all may be one whose disk is missing.
+    pub(super) fn drop_stale_claims(&mut self, scene: &Scene, observed: &Observed) {
+        let there: BTreeSet<&String> = observed.containers.iter().map(|c| &c.id).collect();
+        let is_stale = |id: &String, service: ServiceKey| {
+            let replaced = observed.containers.iter().any(|c| c.service == service);
+            let wanted = scene.wanted.services.contains_key(&service)
+                || scene.wanted.refused.contains_key(&service)
+                || self.memory.of(service).is_some();
+            !there.contains(id) && !there.is_empty() && (replaced || !wanted)
+        };
+        let claims = self.claims.iter();
+        let stale: BTreeSet<String> = claims
+            .filter(|(id, claim)| !claim.fingerprint.is_empty() && is_stale(id, claim.service))
+            .map(|(id, _)| id.clone())
+            .collect();
+        if stale.is_empty() {
+            return;
+        }
+        match self.write_without(&stale) {
+            Ok(()) => self.read_claims(),
+            Err(error) => tracing::warn!(%error, "claims cannot be written down"),
+        }
+    }
+
+    fn write_without(&self, stale: &BTreeSet<String>) -> Result<(), StateError> {
+        let _guard = self.state.guard(state::CLAIMS)?;
+        let Some(mut kept) = self.state.read::<Claims>(state::CLAIMS)? else {
+            return Ok(());
+        };
+        kept.value.retain(|id, _| !stale.contains(id));
+        self.state.write(state::CLAIMS, &kept.value)
     }
 
     /// Whose logs the target wants, of these.

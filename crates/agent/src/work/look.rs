@@ -1,6 +1,6 @@
 //! Looking at an engine.
 
-use super::{Docker, names, own};
+use super::{Docker, names, own, taken};
 use crate::machine::{Claim, Scene, Trouble};
 use futures_util::future;
 use std::collections::BTreeSet;
@@ -34,6 +34,11 @@ impl Docker {
             networks,
             free_bytes: self.free(&info.storage),
             platform: Some(info.platform),
+            left: found
+                .iter()
+                .filter(|(one, _)| taken::is_taken(scene, one))
+                .map(|(_, container)| container.service)
+                .collect(),
             ..Observed::default()
         };
         self.prober.probe(

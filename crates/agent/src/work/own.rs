@@ -6,10 +6,6 @@ use windlass_reconcile::label;
 use windlass_reconcile::spec::{ServiceKey, ServiceSpec};
 use windlass_reconcile::step::network_name;
 
-/// The networks that a container is to be in, with its names there once it serves, as JSON: it is given them
-/// from what it carries itself, whatever the target says meanwhile.
-const NETWORKS: &str = "windlass.networks";
-
 /// What a container says of itself.
 pub(super) struct Labels {
     pub(super) service: ServiceKey,
@@ -40,9 +36,10 @@ pub(super) fn of_container(
         (label::SERVICE_NAME.to_owned(), spec.name.clone()),
         (label::FINGERPRINT.to_owned(), spec.fingerprint()),
         (label::IMAGE.to_owned(), spec.image.clone()),
-        // A map of texts can always be written.
+        // A container is given its networks, with its names there once it serves, from what it carries itself,
+        // whatever the target says meanwhile. A map of texts can always be written.
         (
-            NETWORKS.to_owned(),
+            label::NETWORKS.to_owned(),
             serde_json::to_string(&networks).unwrap_or_default(),
         ),
     ])
@@ -111,7 +108,7 @@ fn names(prefix: &str, key: ServiceKey, spec: &ServiceSpec) -> BTreeMap<String, 
 pub(super) fn wired(found: &Found) -> Vec<Attachment> {
     let networks: BTreeMap<String, Vec<String>> = found
         .labels
-        .get(NETWORKS)
+        .get(label::NETWORKS)
         .and_then(|text| serde_json::from_str(text).ok())
         .unwrap_or_default();
     networks

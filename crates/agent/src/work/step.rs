@@ -25,12 +25,12 @@ impl Docker {
                 spec,
                 name,
                 serving,
-            } => self.create(*service, spec, name, *serving).await,
-            Step::Start { id, .. } => self.start(id).await,
+            } => self.create(scene, *service, spec, name, *serving).await,
+            Step::Start { id, .. } => self.start(scene, id).await,
             Step::Serve { id, .. } => self.serve(id).await,
             Step::Stop {
                 id, grace_seconds, ..
-            } => self.stop(id, *grace_seconds).await,
+            } => self.stop(scene, id, *grace_seconds).await,
             Step::Restart {
                 id, grace_seconds, ..
             } => self
@@ -38,11 +38,14 @@ impl Docker {
                 .restart(id, seconds(*grace_seconds))
                 .await
                 .map_err(|error| self.trouble(FailureClass::Start, &error)),
-            Step::Remove { id, .. } => self
-                .engine
-                .remove(id)
-                .await
-                .map_err(|error| self.trouble(FailureClass::Config, &error)),
+            Step::Remove { service, id } => {
+                self.engine
+                    .remove(id)
+                    .await
+                    .map_err(|error| self.trouble(FailureClass::Config, &error))?;
+                self.fault.within("remove");
+                self.move_tag(scene, *service).await
+            }
             Step::RemoveImage { id } => self.remove_image(scene, id).await,
             Step::RemoveNetwork { name } => self
                 .engine
@@ -59,6 +62,7 @@ impl Docker {
 
     async fn create(
         &self,
+        scene: &Scene,
         key: ServiceKey,
         spec: &ServiceSpec,
         name: &str,
@@ -77,6 +81,11 @@ impl Docker {
             tracing::info!(image = spec.image, "went away before it was used");
             return Ok(());
         };
+        if let Some(settings) = &spec.container.settings {
+            return self
+                .create_as(scene, key, spec, settings, name, image)
+                .await;
+        }
         let attachments = own::attachments(&self.prefix, key, spec, serving);
         let plan = ContainerPlan {
             name,
@@ -148,7 +157,7 @@ impl Docker {
         }
     }
 
-    async fn start(&self, id: &str) -> Result<(), Trouble> {
+    async fn start(&self, scene: &Scene, id: &str) -> Result<(), Trouble> {
         let trouble = |error: Error| self.trouble(FailureClass::Start, &error);
         let Some(found) = self.engine.inspect(id).await.map_err(trouble)? else {
             return Ok(());
@@ -157,6 +166,7 @@ impl Docker {
             return self.engine.unpause(id).await.map_err(trouble);
         }
         self.rewire(&found, "start").await?;
+        self.put_in_place(scene, &found).await?;
         match self.engine.start(id).await {
             Err(error) if gone(&error) => Ok(()),
             done => done.map_err(trouble),
@@ -184,7 +194,7 @@ impl Docker {
         Ok(())
     }
 
-    async fn stop(&self, id: &str, grace: u32) -> Result<(), Trouble> {
+    async fn stop(&self, scene: &Scene, id: &str, grace: u32) -> Result<(), Trouble> {
         let trouble = |error: Error| self.trouble(FailureClass::Config, &error);
         let Some(found) = self.engine.inspect(id).await.map_err(trouble)? else {
             return Ok(());
@@ -194,6 +204,7 @@ impl Docker {
             self.engine.unpause(id).await.map_err(trouble)?;
             self.fault.within("stop");
         }
+        self.keep_down(scene, &found).await?;
         self.engine.stop(id, seconds(grace)).await.map_err(trouble)
     }
 
@@ -214,7 +225,7 @@ impl Docker {
 
 /// The name under which an image is asked for: the target's where the engine knows it by that, so that people see
 /// what they know; else its id.
-fn called<'a>(image: &'a windlass_engine::FoundImage, target: &'a str) -> &'a str {
+pub(super) fn called<'a>(image: &'a windlass_engine::FoundImage, target: &'a str) -> &'a str {
     let plain = target.parse().ok().map(|target| names::plain(&target));
     match plain.and_then(|plain| image.names.get(&plain)) {
         Some(name) => name,
@@ -239,14 +250,14 @@ async fn secrets(spec: &ServiceSpec) -> Result<BTreeMap<String, String>, Trouble
     Ok(values)
 }
 
-fn carries(found: &Found, labels: &BTreeMap<String, String>) -> bool {
+pub(super) fn carries(found: &Found, labels: &BTreeMap<String, String>) -> bool {
     labels
         .iter()
         .all(|(name, value)| found.labels.get(name) == Some(value))
 }
 
 /// Whether what a step works on went away meanwhile: no failure; the next look sees what is there.
-fn gone(error: &Error) -> bool {
+pub(super) fn gone(error: &Error) -> bool {
     let Error::Missing { message, .. } = error else {
         return false;
     };

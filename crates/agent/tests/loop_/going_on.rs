@@ -212,6 +212,7 @@ async fn a_claimed_container_is_left_alone_until_its_service_changes() {
         app_name: String::new(),
         fingerprint: String::new(),
         image: String::new(),
+        taken: false,
     };
     let claims = Claims::from([(id.clone(), claim)]);
     device.state().write(CLAIMS, &claims).unwrap();

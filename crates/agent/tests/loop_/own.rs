@@ -30,6 +30,7 @@ async fn it_starts_its_successor_before_it_stops_itself_whatever_the_target_says
         pictures: watch::Sender::new(Arc::new(Picture::default())),
         shipped: watch::Sender::new(Arc::new(Shipped::new())),
         fault: Fault::default(),
+        watching: None,
     };
     let shutdown = CancellationToken::new();
     let ends = shutdown.clone();

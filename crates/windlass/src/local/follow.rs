@@ -1,0 +1,165 @@
+//! Has target and policies follow what the agent holds: level by level, so that what was lost or done twice is made
+//! good by the next round.
+
+use super::{target, wishes};
+use crate::lookup;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use windlass_agent::taking::Book;
+use windlass_client::Client;
+use windlass_service::Deps;
+use windlass_store::registry_watch::{self, Known};
+use windlass_types::api::NewTarget;
+use windlass_types::ids::DeviceId;
+use windlass_types::image::ImageReference;
+use windlass_types::policy::Policy;
+
+/// What changes together is followed together: compose stops, removes and starts.
+const GATHER: Duration = Duration::from_secs(1);
+/// How often it is seen whether a person changed what was made here.
+const RESCAN: Duration = Duration::from_secs(60);
+/// How long is waited after a round that failed.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// What follows.
+pub(super) struct Follower {
+    pub(super) client: Client,
+    pub(super) deps: Deps,
+    pub(super) uuid: DeviceId,
+    pub(super) book: watch::Receiver<Arc<Book>>,
+    pub(super) said: watch::Sender<Arc<Vec<String>>>,
+}
+
+impl Follower {
+    /// Goes on for ever.
+    pub(super) async fn run(mut self) {
+        // The agent shows what it holds from before as its first act; an empty book before that is none.
+        if self.book.changed().await.is_err() {
+            return;
+        }
+        loop {
+            tokio::time::sleep(GATHER).await;
+            let book = Arc::clone(&self.book.borrow_and_update());
+            let wait = match self.round(&book).await {
+                Ok(()) => RESCAN,
+                Err(reason) => {
+                    tracing::debug!(reason, "target and policies do not follow yet");
+                    AGAIN
+                }
+            };
+            let changed = async {
+                if self.book.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = changed => {}
+            }
+        }
+    }
+
+    async fn round(&self, book: &Book) -> Result<(), String> {
+        self.baseline(book).await?;
+        let known = lookup::policies(&self.client)
+            .await
+            .map_err(|error| error.message)?;
+        let wishes = wishes::of(book, &known);
+        // First the target: a policy that finds nobody to update would be asked too early.
+        self.target(book).await?;
+        self.policies(&wishes, &known).await?;
+        self.said.send_if_modified(|said| {
+            let changed = **said != wishes.said;
+            for sentence in wishes.said.iter().filter(|one| !said.contains(one)) {
+                tracing::warn!(why = sentence, "labels are not followed");
+            }
+            *said = Arc::new(wishes.said.clone());
+            changed
+        });
+        Ok(())
+    }
+
+    /// Writes down what each tag named when the container was started from it, where nothing is known of the tag: what it
+    /// names by now is then news.
+    async fn baseline(&self, book: &Book) -> Result<(), String> {
+        let told = |error: windlass_store::Error| error.to_string();
+        let mut session = self.deps.store.begin().await.map_err(told)?;
+        let mut new = false;
+        for taken in book.values() {
+            let Ok(image) = taken.image.parse::<ImageReference>() else {
+                continue;
+            };
+            let (Some(tag), Some(digest)) = (image.tag(), image.digest()) else {
+                continue;
+            };
+            let repository = image.repository();
+            let known = registry_watch::known(&mut session, repository)
+                .await
+                .map_err(told)?;
+            let present = registry_watch::present(&mut session, repository)
+                .await
+                .map_err(told)?;
+            if known.contains_key(tag) || present.contains_key(tag) {
+                continue;
+            }
+            let seen = Known {
+                digest: Some(digest.clone()),
+                ..Known::default()
+            };
+            let tags = BTreeMap::from([(tag.to_owned(), seen)]);
+            registry_watch::remember(&mut session, repository, &tags)
+                .await
+                .map_err(told)?;
+            new = true;
+        }
+        if new {
+            self.deps.commit(session).await.map_err(told)?;
+        }
+        Ok(())
+    }
+
+    async fn target(&self, book: &Book) -> Result<(), String> {
+        let told = |error: windlass_client::Error| error.to_string();
+        let before = self.client.target(self.uuid).await.map_err(told)?;
+        let next = target::following(&before.state, book);
+        if next == before.state {
+            return Ok(());
+        }
+        let next = NewTarget {
+            apps: next.apps,
+            config: next.config,
+        };
+        self.client
+            .set_target(self.uuid, Some(before.version), &next)
+            .await
+            .map_err(told)?;
+        Ok(())
+    }
+
+    async fn policies(&self, wishes: &wishes::Wishes, known: &[Policy]) -> Result<(), String> {
+        let told = |error: windlass_client::Error| error.to_string();
+        for (name, spec) in &wishes.policies {
+            match known.iter().find(|policy| policy.spec.name == *name) {
+                None => {
+                    self.client.create_policy(spec).await.map_err(told)?;
+                }
+                Some(policy) if policy.spec == *spec => {}
+                Some(policy) => {
+                    let version = Some(policy.version);
+                    let done = self.client.update_policy(policy.id, version, spec).await;
+                    done.map_err(told)?;
+                }
+            }
+        }
+        let stale = known
+            .iter()
+            .filter(|policy| wishes::is_ours(&policy.spec))
+            .filter(|policy| !wishes.policies.contains_key(&policy.spec.name));
+        for policy in stale {
+            self.client.delete_policy(policy.id).await.map_err(told)?;
+        }
+        Ok(())
+    }
+}

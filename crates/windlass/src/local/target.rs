@@ -1,0 +1,63 @@
+//! The target of the machine's own agent: what is held, on the images that rollouts gave it.
+
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+use windlass_agent::taking::Book;
+use windlass_reconcile::spec::ServiceKey;
+use windlass_types::target::{TargetApp, TargetService, TargetState};
+
+/// The same target with what is held in it, and without what is held no more. Services that a person put there stay; one
+/// that is held as it was keeps the image that it has been given since.
+pub(super) fn following(state: &TargetState, book: &Book) -> TargetState {
+    let mut next = state.clone();
+    let mut there = BTreeSet::new();
+    for app in next.apps.values_mut() {
+        let app_id = app.app_id;
+        app.services.retain(|service| {
+            let Some(settings) = settings(service) else {
+                return true;
+            };
+            let key = ServiceKey {
+                app: app_id,
+                service: service.service_id,
+            };
+            let stays = book
+                .get(&key)
+                .is_some_and(|taken| taken.settings == settings);
+            if stays {
+                there.insert(key);
+            }
+            stays
+        });
+    }
+    for (key, taken) in book.iter().filter(|(key, _)| !there.contains(key)) {
+        let app = next
+            .apps
+            .entry(key.app.to_string())
+            .or_insert_with(|| TargetApp {
+                app_id: key.app,
+                app_name: taken.app_name.clone(),
+                services: Vec::new(),
+                rest: Map::new(),
+            });
+        app.services.push(taken.service(*key));
+        app.services.sort_by_key(|service| service.service_id);
+    }
+    let had = |key: &String| {
+        state
+            .apps
+            .get(key)
+            .is_some_and(|app| app.services.is_empty())
+    };
+    next.apps
+        .retain(|key, app| !app.services.is_empty() || had(key));
+    next
+}
+
+/// The name of the settings that a service is made from, of one that was taken.
+fn settings(service: &TargetService) -> Option<&str> {
+    service.config.get("settings").and_then(Value::as_str)
+}
+
+#[cfg(test)]
+mod tests;
