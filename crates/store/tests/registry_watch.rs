@@ -324,3 +324,24 @@ async fn a_webhook_is_missed_only_where_one_should_have_come_and_did_not() {
         assert_eq!(shown[0].webhook_at, Some(told_at));
     }
 }
+
+#[tokio::test]
+async fn what_something_was_started_from_is_known_where_nothing_else_is() {
+    for test in stores_with(Clock::manual(start())).await {
+        let store = &test.store;
+        let mut tx = store.begin().await.unwrap();
+        let (app, tag) = (repository("app"), "stable");
+        // What was seen first stays.
+        for (named, is_new) in [(digest(1), true), (digest(2), false)] {
+            let seeded = registry_watch::seed(&mut tx, &app, tag, &named).await;
+            assert_eq!(seeded.unwrap(), is_new);
+        }
+        let known = registry_watch::known(&mut tx, &app).await.unwrap();
+        assert_eq!(known[tag].digest, Some(digest(1)));
+        tx.commit().await.unwrap();
+        // Nobody looks at it because of that.
+        let mut session = store.read().await.unwrap();
+        let shown = registry_watch::list(&mut session, None, 10).await.unwrap();
+        assert_eq!(shown, []);
+    }
+}

@@ -73,6 +73,9 @@ struct Case {
     /// By subject: seconds.
     #[serde(default)]
     aside: BTreeMap<String, i64>,
+    /// By service id: in somebody else's hands.
+    #[serde(default)]
+    left: Vec<i64>,
     /// Seconds to let go by, one after the other, each time nothing is to be done.
     #[serde(default)]
     pass: Vec<i64>,
@@ -281,6 +284,11 @@ impl Case {
                 )
             })
             .collect();
+        let left = self.left.iter().map(|id| ServiceKey {
+            app: 7,
+            service: *id,
+        });
+        observed.left = left.collect();
         for (subject, seconds) in &self.aside {
             let until = now + TimeDelta::seconds(*seconds);
             let message = "the engine does not answer".to_owned();

@@ -3,14 +3,13 @@
 
 use super::{target, wishes};
 use crate::lookup;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use windlass_agent::taking::Book;
 use windlass_client::Client;
 use windlass_service::Deps;
-use windlass_store::registry_watch::{self, Known};
+use windlass_store::registry_watch;
 use windlass_types::api::NewTarget;
 use windlass_types::ids::DeviceId;
 use windlass_types::image::ImageReference;
@@ -22,6 +21,9 @@ const GATHER: Duration = Duration::from_secs(1);
 const RESCAN: Duration = Duration::from_secs(60);
 /// How long is waited after a round that failed.
 const AGAIN: Duration = Duration::from_secs(2);
+
+/// After so many of them in a row it is told.
+const TELL: u32 = 5;
 
 /// What follows.
 pub(super) struct Follower {
@@ -39,13 +41,23 @@ impl Follower {
         if self.book.changed().await.is_err() {
             return;
         }
+        let mut failures = 0_u32;
         loop {
             tokio::time::sleep(GATHER).await;
             let book = Arc::clone(&self.book.borrow_and_update());
             let wait = match self.round(&book).await {
-                Ok(()) => RESCAN,
+                Ok(()) => {
+                    failures = 0;
+                    RESCAN
+                }
                 Err(reason) => {
-                    tracing::debug!(reason, "target and policies do not follow yet");
+                    // The first may be one of a server that has just begun, or of a change between two requests.
+                    failures += 1;
+                    if failures == TELL {
+                        tracing::warn!(reason, "target and policies do not follow what is held");
+                    } else {
+                        tracing::debug!(reason, "target and policies do not follow yet");
+                    }
                     AGAIN
                 }
             };
@@ -94,25 +106,8 @@ impl Follower {
             let (Some(tag), Some(digest)) = (image.tag(), image.digest()) else {
                 continue;
             };
-            let repository = image.repository();
-            let known = registry_watch::known(&mut session, repository)
-                .await
-                .map_err(told)?;
-            let present = registry_watch::present(&mut session, repository)
-                .await
-                .map_err(told)?;
-            if known.contains_key(tag) || present.contains_key(tag) {
-                continue;
-            }
-            let seen = Known {
-                digest: Some(digest.clone()),
-                ..Known::default()
-            };
-            let tags = BTreeMap::from([(tag.to_owned(), seen)]);
-            registry_watch::remember(&mut session, repository, &tags)
-                .await
-                .map_err(told)?;
-            new = true;
+            let seeded = registry_watch::seed(&mut session, image.repository(), tag, digest).await;
+            new |= seeded.map_err(told)?;
         }
         if new {
             self.deps.commit(session).await.map_err(told)?;

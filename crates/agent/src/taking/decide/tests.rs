@@ -106,6 +106,7 @@ fn container(id: &str, service: ServiceKey) -> Container {
         ports: Vec::new(),
         stop_seconds: None,
         seen_seconds: 0,
+        served_seconds: 0,
         probes: ProbeResults::default(),
     }
 }

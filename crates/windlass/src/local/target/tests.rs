@@ -1,1 +1,60 @@
+use super::*;
+use serde_json::json;
 
+fn key(app: i64, service: i64) -> ServiceKey {
+    ServiceKey { app, service }
+}
+
+fn book(entries: &[(ServiceKey, &str, &str)]) -> Book {
+    let entry = |(key, image, settings): &(ServiceKey, &str, &str)| {
+        let taken = json!({
+            "container": "c", "name": "web", "app_name": "shop", "service_name": "web",
+            "image": *image, "asks": {}, "settings": *settings,
+            "kept": {"container": {"HostConfig": {"RestartPolicy": {"Name": "always"}}}, "networks": {}},
+        });
+        (*key, serde_json::from_value(taken).unwrap())
+    };
+    entries.iter().map(entry).collect()
+}
+
+fn images(state: &TargetState) -> Vec<(i64, i64, String)> {
+    let services = state.services();
+    services
+        .map(|(app, service)| (app, service.service_id, service.image_name.clone()))
+        .collect()
+}
+
+#[test]
+fn what_is_held_is_in_the_target_as_it_was_taken() {
+    let state = following(&TargetState::default(), &book(&[(key(7, 1), "r/a:1", "s")]));
+    assert_eq!(images(&state), [(7, 1, "r/a:1".to_owned())]);
+    let service = &state.apps["7"].services[0];
+    assert_eq!(
+        json!(service.config),
+        json!({"image": "r/a:1", "settings": "s", "restart": "always"})
+    );
+    assert_eq!(
+        following(&state, &book(&[(key(7, 1), "r/a:1", "s")])),
+        state
+    );
+}
+
+#[test]
+fn an_image_that_a_rollout_gave_stays_until_the_container_is_made_anew_by_hand() {
+    let mut state = following(&TargetState::default(), &book(&[(key(7, 1), "r/a:1", "s")]));
+    state.apps.get_mut("7").unwrap().services[0].set_image("r/a:2");
+    let same = following(&state, &book(&[(key(7, 1), "r/a:1", "s")]));
+    assert_eq!(images(&same), [(7, 1, "r/a:2".to_owned())]);
+    let anew = following(&state, &book(&[(key(7, 1), "r/a:1", "t")]));
+    assert_eq!(images(&anew), [(7, 1, "r/a:1".to_owned())]);
+}
+
+#[test]
+fn what_is_held_no_more_goes_and_what_a_person_put_there_stays() {
+    let person: TargetState = serde_json::from_value(json!({"apps": {"1": {"appId": 1, "appName": "a", "services": [
+        {"serviceId": 1, "serviceName": "s", "imageName": "r/b:1", "config": {"image": "r/b:1"}}]}}, "config": {"x": 1}}))
+    .unwrap();
+    let both = following(&person, &book(&[(key(7, 1), "r/a:1", "s")]));
+    assert_eq!(images(&both).len(), 2);
+    assert_eq!(following(&both, &Book::new()), person);
+}
