@@ -259,7 +259,7 @@ fn is_under_way<'a>(
         .as_ref()
         .is_some_and(|update| update.started_at.is_some());
     let ended = |container: &Container| {
-        of.ended(&Run {
+        of.stops.contains(&Run {
             id: container.id.clone(),
             started_at: container.started_at,
         })

@@ -252,10 +252,10 @@ fn what_is_down_because_of_an_update_is_held() {
     world.containers[0].state = ContainerState::Exited;
     // Ended to make room for another one.
     let mut of = ServiceMemory {
-        stopped: Some(Run {
+        stops: vec![Run {
             id: world.containers[0].id.clone(),
             started_at: None,
-        }),
+        }],
         ..ServiceMemory::default()
     };
     world.memory.services.insert(key, of.clone());
