@@ -10,10 +10,11 @@ mod key;
 
 pub use key::{InvalidKey, PublicKey};
 
+use crate::matching::{glob_matches, tag_matches};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use windlass_types::image::{Digest, Repository};
-use windlass_types::policy::SignatureRule;
+use windlass_types::policy::{Policy, SignatureRule};
 use windlass_types::signature::{FoundSignature, SignatureFormat, Signatures};
 
 /// Why an image does not count as signed, the nearest first: what one would have to mend.
@@ -129,6 +130,68 @@ pub fn verify(
     Err(nearest
         .or_else(|| unreadable.map(|what| Unsigned::Unreadable { what: what.clone() }))
         .unwrap_or(Unsigned::Nothing))
+}
+
+/// The policies that want an image signed before it ships, with what they want: those in force that require it and
+/// take the repository and, where it is named, the tag.
+#[must_use]
+pub fn required_by<'p>(
+    policies: &'p [Policy],
+    repository: &Repository,
+    tag: Option<&str>,
+) -> Vec<(&'p Policy, &'p SignatureRule)> {
+    let name = repository.to_string();
+    let takes = |policy: &&Policy| {
+        policy.spec.enabled
+            && glob_matches(&policy.spec.image, &name)
+            && tag.is_none_or(|tag| tag_matches(&policy.spec.tag, tag))
+    };
+    let mut of: Vec<&Policy> = policies.iter().filter(takes).collect();
+    of.sort_by_key(|policy| policy.id);
+    of.into_iter()
+        .filter_map(|policy| Some((policy, policy.spec.signature.as_ref()?)))
+        .filter(|(_, rule)| rule.require)
+        .collect()
+}
+
+/// Where an image stands that a person wants to ship, with the policies that require a signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ByHand {
+    /// No policy asks for one, or each that does has one: the fingerprint of a key that made one.
+    Signed(Option<String>),
+    /// The registry has still to tell.
+    Untold,
+    /// A policy wants one that is not there; for people.
+    Refused(String),
+}
+
+/// Verifies the signatures of an image that a person wants to ship; `found` are those that the registry told of.
+#[must_use]
+pub fn by_hand(
+    policies: &[Policy],
+    repository: &Repository,
+    tag: Option<&str>,
+    digest: Option<&Digest>,
+    found: Option<&Signatures>,
+) -> ByHand {
+    let mut signed_by = None;
+    for (policy, rule) in required_by(policies, repository, tag) {
+        let refused = |why: &dyn std::fmt::Display| {
+            let name = &policy.spec.name;
+            ByHand::Refused(format!("the policy {name:?} requires a signature: {why}"))
+        };
+        let Some(digest) = digest else {
+            return refused(&"its digest is not known, so that nothing can be verified");
+        };
+        let Some(found) = found else {
+            return ByHand::Untold;
+        };
+        match verify(rule, repository, digest, found) {
+            Ok(key) => signed_by = Some(key),
+            Err(why) => return refused(&why),
+        }
+    }
+    ByHand::Signed(signed_by)
 }
 
 fn decoded(found: &FoundSignature) -> Result<(Vec<u8>, Vec<u8>), String> {

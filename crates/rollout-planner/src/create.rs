@@ -35,6 +35,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) by: String,
     /// The fingerprint of the key whose signature was verified, where the policy wants one.
     pub(crate) signed_by: Option<String>,
+    /// What would have kept it from shipping, had nobody vouched for it.
+    pub(crate) vouched: Option<String>,
 }
 
 /// What led to it.
@@ -175,6 +177,7 @@ pub(crate) async fn create(session: &mut Session, wanted: &Wanted<'_>) -> Result
             "skipped": skipped(&preview),
             "supersedes": superseded,
             "signed_by": wanted.signed_by,
+            "vouched_for": wanted.vouched,
             "rollout": {"status": rollout.status, "batch": 0},
             "conflicts": conflicts,
         }));

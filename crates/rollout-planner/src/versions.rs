@@ -293,6 +293,7 @@ async fn ship(
         correlation: version.correlation,
         by: format!("policy:{}", policy.spec.name),
         signed_by,
+        vouched: None,
     };
     let without = |decision, detail| Decided {
         decision,

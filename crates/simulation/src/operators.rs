@@ -311,6 +311,7 @@ async fn pressed(tx: &mut Session, button: Button) -> Result<bool> {
                 filters,
                 priority: i32::MAX,
                 plan: None,
+                allow_unsigned: false,
                 on_unresolved: OnUnresolved::Wait,
                 actor: who.to_owned(),
                 reason: "by hand".to_owned(),

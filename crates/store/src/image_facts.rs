@@ -28,6 +28,8 @@ pub struct Known {
     pub next_ask_at: Option<DateTime<Utc>>,
     /// What was found beside the digest, unverified; none until the registry has told.
     pub signatures: Option<Signatures>,
+    /// When the registry told that last.
+    pub signatures_at: Option<DateTime<Utc>>,
     /// How often signatures were asked for.
     pub signature_attempts: i64,
     /// Why the last time was in vain.
@@ -48,6 +50,7 @@ struct Row {
     error: Option<String>,
     next_ask_at: Option<DateTime<Utc>>,
     signatures: Option<Json<Signatures>>,
+    signatures_at: Option<DateTime<Utc>>,
     signature_attempts: i64,
     signature_error: Option<String>,
     next_signature_at: Option<DateTime<Utc>>,
@@ -69,6 +72,7 @@ impl From<Row> for Known {
             error: row.error,
             next_ask_at: row.next_ask_at,
             signatures: row.signatures.map(|json| json.0),
+            signatures_at: row.signatures_at,
             signature_attempts: row.signature_attempts,
             signature_error: row.signature_error,
             next_signature_at: row.next_signature_at,
@@ -89,7 +93,7 @@ pub async fn get(
     let row: Option<Row> = session
         .sql(
             "SELECT platforms, built_at, artifact, told_at, attempts, error, next_ask_at, signatures, \
-             signature_attempts, signature_error, next_signature_at, signatures_until \
+             signatures_at, signature_attempts, signature_error, next_signature_at, signatures_until \
              FROM image_facts WHERE repository = $1 AND digest = $2",
         )
         .bind(repository.to_string())
@@ -161,6 +165,33 @@ pub async fn want_signatures(
         .bind(repository.to_string())
         .bind(digest.to_string())
         .bind(anew)
+        .execute()
+        .await?;
+    Ok(())
+}
+
+/// Has a digest's signatures asked for at once, whatever was told of them before: somebody waits for them. They are
+/// looked for until this time at least. The digest must be wanted ([`want`]).
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn hurry_signatures(
+    session: &mut Session,
+    repository: &Repository,
+    digest: &Digest,
+    until: DateTime<Utc>,
+) -> Result<()> {
+    let now = session.now();
+    session
+        .sql(
+            "UPDATE image_facts SET next_signature_at = $1, signatures_until = CASE \
+             WHEN signatures_until IS NULL OR signatures_until < $2 THEN $2 ELSE signatures_until END \
+             WHERE repository = $3 AND digest = $4",
+        )
+        .bind(now)
+        .bind(until)
+        .bind(repository.to_string())
+        .bind(digest.to_string())
         .execute()
         .await?;
     Ok(())
@@ -387,6 +418,32 @@ async fn look_again(session: &mut Session, ask: &Ask) -> Result<()> {
         .execute()
         .await?;
     Ok(())
+}
+
+/// Forgets up to `limit` digests of which nothing was asked since `before`: those that no tag names since then
+/// and that no rollout ships. Who wants to know of one after all has it asked for again. Returns how many.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn expire(session: &mut Session, before: DateTime<Utc>, limit: i64) -> Result<u64> {
+    session
+        .sql(
+            "DELETE FROM image_facts WHERE (repository, digest) IN (SELECT f.repository, f.digest \
+             FROM image_facts f WHERE f.next_ask_at IS NULL AND f.next_signature_at IS NULL \
+             AND (f.told_at IS NULL OR f.told_at < $1) \
+             AND (f.signatures_at IS NULL OR f.signatures_at < $1) \
+             AND (f.signatures_until IS NULL OR f.signatures_until < $1) \
+             AND NOT EXISTS (SELECT 1 FROM image_versions v WHERE v.repository = f.repository \
+               AND v.digest = f.digest AND (v.replaced_at IS NULL OR v.replaced_at >= $1)) \
+             AND NOT EXISTS (SELECT 1 FROM image_rollouts r WHERE r.repository = f.repository \
+               AND r.digest = f.digest AND (r.status IN ('pending', 'awaiting_approval', 'scheduled', \
+               'in_progress', 'paused', 'rolling_back') OR r.created_at >= $1)) \
+             ORDER BY f.repository, f.digest LIMIT CAST($2 AS BIGINT))",
+        )
+        .bind(before)
+        .bind(limit)
+        .execute()
+        .await
 }
 
 /// When each digest of a repository was built, for comparing.

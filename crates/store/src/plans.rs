@@ -334,6 +334,12 @@ pub struct OpenTrigger {
     pub priority: i32,
     /// The plan it is to ship exactly.
     pub plan: Option<PlanId>,
+    /// Whether it ships without the signature that a policy requires.
+    pub allow_unsigned: bool,
+    /// Whether the registry was asked anew for its signatures.
+    pub asked_signatures: bool,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
     /// Who asked for it.
     pub actor: String,
     /// Why.
@@ -355,6 +361,8 @@ struct TriggerRow {
     on_unresolved: String,
     priority: i64,
     plan_id: Option<Uuid>,
+    unsigned: Option<String>,
+    created_at: DateTime<Utc>,
     actor: String,
     reason: String,
     correlation_id: Uuid,
@@ -378,6 +386,9 @@ impl TryFrom<TriggerRow> for OpenTrigger {
             // Written from an i32.
             priority: i32::try_from(row.priority).unwrap_or(i32::MAX),
             plan: row.plan_id.map(PlanId),
+            allow_unsigned: row.unsigned.as_deref() == Some("allowed"),
+            asked_signatures: row.unsigned.as_deref() == Some("asked"),
+            created_at: row.created_at,
             actor: row.actor,
             reason: row.reason,
             correlation: CorrelationId(row.correlation_id),
@@ -421,13 +432,35 @@ pub async fn take_trigger(session: &mut Session, id: TriggerId) -> Result<Option
     let row: Option<TriggerRow> = session
         .sql(
             "UPDATE image_triggers SET detail = detail WHERE id = $1 AND settled_at IS NULL \
-             RETURNING id, repository, tag, digest, rule, filters, on_unresolved, priority, plan_id, actor, reason, \
-             correlation_id, resolve_attempts",
+             RETURNING id, repository, tag, digest, rule, filters, on_unresolved, priority, plan_id, \
+             unsigned, created_at, actor, reason, correlation_id, resolve_attempts",
         )
         .bind(id.0)
         .optional()
         .await?;
     row.map(OpenTrigger::try_from).transpose()
+}
+
+/// Writes down that a trigger waits for its image's signatures, which the registry is asked for anew, and what it
+/// waits for, for people.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn trigger_asks_signatures(
+    session: &mut Session,
+    id: TriggerId,
+    detail: &str,
+) -> Result<()> {
+    session
+        .sql(
+            "UPDATE image_triggers SET unsigned = 'asked', detail = $1 \
+             WHERE id = $2 AND settled_at IS NULL AND unsigned IS NULL",
+        )
+        .bind(detail.to_owned())
+        .bind(id.0)
+        .execute()
+        .await?;
+    Ok(())
 }
 
 /// Writes down what was made of a trigger. Where its rollout ships a tag without a digest, the registry
@@ -443,18 +476,28 @@ pub async fn settle_trigger(
     detail: Option<&str>,
 ) -> Result<bool> {
     let now = session.now();
+    // The table's CHECK does not know it; the column beside it does.
+    let written = match decision {
+        TriggerDecision::Unsigned => TriggerDecision::Quarantined,
+        TriggerDecision::Rollout
+        | TriggerDecision::NoDevices
+        | TriggerDecision::Quarantined
+        | TriggerDecision::PlanChanged => decision,
+    };
     let settled = session
         .sql(
             "UPDATE image_triggers SET decision = $1, rollout_id = $2, detail = $3, \
              next_resolve_at = CASE WHEN digest IS NULL AND $6 THEN next_resolve_at END, \
+             unsigned = CASE WHEN $7 THEN 'refused' ELSE unsigned END, \
              settled_at = $4 WHERE id = $5 AND settled_at IS NULL",
         )
-        .bind(decision.as_str())
+        .bind(written.as_str())
         .bind(rollout.map(|id| id.0))
         .bind(detail.map(str::to_owned))
         .bind(now)
         .bind(id.0)
         .bind(rollout.is_some())
+        .bind(decision == TriggerDecision::Unsigned)
         .execute()
         .await?;
     Ok(settled == 1)

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
-use windlass_types::api::Trigger;
+use windlass_types::api::{Trigger, TriggerDecision};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::{CorrelationId, PlanId, RolloutId, TriggerId};
 use windlass_types::image::{ImageReference, Repository};
@@ -32,6 +32,8 @@ pub struct NewTrigger {
     pub priority: i32,
     /// The plan that it is to ship exactly.
     pub plan: Option<PlanId>,
+    /// Whether it ships without the signature that a policy requires.
+    pub allow_unsigned: bool,
     /// Who asks.
     pub actor: String,
     /// Why.
@@ -49,7 +51,8 @@ pub async fn create(session: &mut Session, trigger: &NewTrigger) -> Result<()> {
         .sql(
             "INSERT INTO image_triggers (id, repository, tag, digest, rule, filters, \
              on_unresolved, actor, reason, correlation_id, created_at, next_resolve_at, priority, \
-             plan_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+             plan_id, unsigned) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
+             $14, $15)",
         )
         .bind(trigger.id.0)
         .bind(trigger.image.repository().to_string())
@@ -65,6 +68,7 @@ pub async fn create(session: &mut Session, trigger: &NewTrigger) -> Result<()> {
         .bind(digest.is_none().then_some(now))
         .bind(i64::from(trigger.priority))
         .bind(trigger.plan.map(|id| id.0))
+        .bind(trigger.allow_unsigned.then(|| "allowed".to_owned()))
         .execute()
         .await?;
     let given = NewEvent::new(EventType::CommandGiven, trigger.actor.clone())
@@ -72,7 +76,7 @@ pub async fn create(session: &mut Session, trigger: &NewTrigger) -> Result<()> {
         .correlation(Some(trigger.correlation))
         .data(
             json!({"command": "trigger", "trigger_id": trigger.id, "reason": trigger.reason,
-                     "plan_id": trigger.plan}),
+                     "plan_id": trigger.plan, "allow_unsigned": trigger.allow_unsigned}),
         );
     events::append(session, given).await?;
     Ok(())
@@ -105,6 +109,7 @@ struct Row {
     correlation_id: Uuid,
     created_at: DateTime<Utc>,
     decision: Option<String>,
+    unsigned: Option<String>,
     resolve_error: Option<String>,
     rollout_id: Option<Uuid>,
     detail: Option<String>,
@@ -122,7 +127,7 @@ pub async fn get(
     let row: Option<Row> = session
         .sql(
             "SELECT repository, tag, digest, filters, actor, reason, correlation_id, created_at, \
-             decision, resolve_error, rollout_id, detail, settled_at \
+             decision, unsigned, resolve_error, rollout_id, detail, settled_at \
              FROM image_triggers WHERE id = $1",
         )
         .bind(id.0)
@@ -134,7 +139,12 @@ pub async fn get(
     let digest = digest
         .map(|text| parse("image_triggers.digest", text))
         .transpose()?;
-    let decision = row.decision.as_deref();
+    let refused = row.unsigned.as_deref() == Some("refused");
+    let decision = match &row.decision {
+        Some(_) if refused => Some(TriggerDecision::Unsigned),
+        Some(text) => Some(parse("image_triggers.decision", text)?),
+        None => None,
+    };
     let waits = match (&row.settled_at, &digest, row.resolve_error) {
         (None, None, Some(error)) => Some(format!(
             "the digest of the tag is not known: the registry said {error}"
@@ -150,9 +160,7 @@ pub async fn get(
         reason: row.reason,
         correlation_id: CorrelationId(row.correlation_id),
         created_at: row.created_at,
-        decision: decision
-            .map(|text| parse("image_triggers.decision", text))
-            .transpose()?,
+        decision,
         detail: row.detail.or(waits),
         rollout: None,
         settled_at: row.settled_at,

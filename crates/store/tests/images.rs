@@ -7,11 +7,12 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 use windlass_store::deliveries::{self, Expired, NewDelivery, Told};
 use windlass_store::images::{self, Learned, Wanted};
-use windlass_store::{Clock, Session, Store};
+use windlass_store::{Clock, Session, Store, image_facts};
 use windlass_testkit::{fleet, stores, stores_with};
 use windlass_types::delivery::{Decision, Push, PushKind, ReasonCode, SeenVersion};
 use windlass_types::ids::{CorrelationId, DeliveryId, ImageVersionId};
 use windlass_types::image::Digest;
+use windlass_types::oci::ImageFacts;
 
 fn digest(n: u8) -> Digest {
     format!("sha256:{}", format!("{n:02x}").repeat(32))
@@ -335,12 +336,7 @@ async fn platforms_are_found_once_each_however_many_devices_have_them() {
         let store = &test.store;
         let devices = fleet::add(store, "north", 0..9, &["r.io/demo/app:v1"]).await;
         let mut tx = store.begin().await.unwrap();
-        assert!(
-            windlass_store::image_facts::platforms(&mut tx)
-                .await
-                .unwrap()
-                .is_empty()
-        );
+        assert!(image_facts::platforms(&mut tx).await.unwrap().is_empty());
         for (n, device) in devices.iter().enumerate().skip(1) {
             let platform = ["linux/amd64", "linux/arm64"][n % 2];
             tx.sql("UPDATE devices SET platform = $1 WHERE uuid = $2")
@@ -355,9 +351,55 @@ async fn platforms_are_found_once_each_however_many_devices_have_them() {
         fleet::tag(store, devices[1], "platform", "linux/amd64").await;
         fleet::tag(store, devices[2], "other", "linux/386").await;
         let mut read = store.read().await.unwrap();
-        let found = windlass_store::image_facts::platforms(&mut read)
-            .await
-            .unwrap();
+        let found = image_facts::platforms(&mut read).await.unwrap();
         assert_eq!(found, ["linux/amd64", "linux/arm/v7", "linux/arm64"]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_known_of_an_image_is_forgotten_once_no_tag_names_it_any_more() {
+    let clock = Clock::manual(Utc::now());
+    for test in stores_with(clock.clone()).await {
+        let repository = "r.io/demo/app".parse().unwrap();
+        // One that its tag named until it moved, one that it names, one that only a rollout by hand asked for, and one
+        // that is being asked for.
+        let old = version("v1", Some(1));
+        assert!(insert(&test.store, &old, None).await);
+        let present = version("v1", Some(2));
+        assert!(insert(&test.store, &present, Some(old.id)).await);
+        let mut tx = test.store.begin().await.unwrap();
+        for n in 1..=4 {
+            let of = digest(n);
+            image_facts::want(&mut tx, &repository, &of, old.correlation_id, false)
+                .await
+                .unwrap();
+        }
+        let asks = image_facts::take(&mut tx, 10, clock.now()).await.unwrap();
+        assert_eq!(asks.len(), 4);
+        for ask in asks.iter().filter(|ask| ask.digest != digest(4)) {
+            let facts = ImageFacts {
+                platforms: Vec::new(),
+                created: None,
+                artifact: false,
+            };
+            assert!(image_facts::learn(&mut tx, ask, &facts).await.unwrap());
+        }
+        tx.commit().await.unwrap();
+        let expire = async |days: i64| {
+            let mut tx = test.store.begin().await.unwrap();
+            let before = tx.now() - TimeDelta::days(days);
+            let gone = image_facts::expire(&mut tx, before, 10).await.unwrap();
+            tx.commit().await.unwrap();
+            gone
+        };
+        assert_eq!(expire(30).await, 0, "all are young");
+        clock.advance(TimeDelta::days(31));
+        assert_eq!(expire(30).await, 2);
+        assert_eq!(expire(30).await, 0);
+        let mut session = test.store.read().await.unwrap();
+        for (n, there) in [(1, false), (2, true), (3, false), (4, true)] {
+            let known = image_facts::get(&mut session, &repository, &digest(n)).await;
+            assert_eq!(known.unwrap().is_some(), there, "{n}");
+        }
     }
 }

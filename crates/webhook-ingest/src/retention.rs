@@ -1,11 +1,11 @@
-//! Letting old deliveries go.
+//! Letting old deliveries go, and what was asked of images that nobody ships any more.
 
 use crate::state::State;
 use chrono::TimeDelta;
 use std::sync::Arc;
 use std::time::Duration;
 use windlass_service::work::{Loop, Next, RunError};
-use windlass_store::deliveries;
+use windlass_store::{deliveries, image_facts};
 
 /// Deliveries of one transaction at most: bodies are large, and nothing waits for this.
 const GROUP: i64 = 500;
@@ -30,13 +30,15 @@ pub(crate) async fn run(state: Arc<State>) -> Result<Next, RunError> {
         return Ok(Next::Idle);
     };
     let expired = deliveries::expire(&mut tx, before, GROUP).await?;
+    let facts = image_facts::expire(&mut tx, before, GROUP).await?;
     tx.commit().await?;
-    let done = expired.deleted + expired.emptied;
+    let done = expired.deleted + expired.emptied + facts;
     if done > 0 {
         tracing::info!(
             deleted = expired.deleted,
             emptied = expired.emptied,
-            "old deliveries were let go"
+            facts,
+            "old deliveries and facts of images were let go"
         );
         return Ok(Next::Again);
     }

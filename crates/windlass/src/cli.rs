@@ -506,6 +506,9 @@ pub(crate) struct Trigger {
     /// hand they may in any case.
     #[arg(long)]
     pub(crate) allow_downgrade: bool,
+    /// Ship it without the signature that a policy requires: you vouch for it, with the reason.
+    #[arg(long)]
+    pub(crate) allow_unsigned: bool,
     /// Cumulative sizes of the batches: `10%,50%,100%`, or counts such as `1,5,100%`.
     #[arg(long, value_delimiter = ',', value_parser = crate::trigger::batch)]
     pub(crate) batches: Option<Vec<windlass_types::policy::BatchSize>>,

@@ -49,6 +49,7 @@ pub(crate) async fn run(client: &Client, given: Trigger, out: &mut Out) -> Resul
         rule,
         priority: given.priority,
         allow_downgrade: given.allow_downgrade.then_some(true),
+        allow_unsigned: given.allow_unsigned,
         strategy: given.strategy,
         batches: given.batches,
         batch_delay_seconds: given.delay,
@@ -127,6 +128,10 @@ pub(crate) async fn followed(
         (Some(TriggerDecision::Quarantined), _) => Err(Failure::new(
             Exit::Refused,
             format!("the image is in quarantine; {detail}"),
+        )),
+        (Some(TriggerDecision::Unsigned), _) => Err(Failure::new(
+            Exit::Refused,
+            format!("{detail}; --allow-unsigned ships it in your name all the same"),
         )),
         (Some(TriggerDecision::PlanChanged), _) => Err(Failure::new(
             Exit::Refused,

@@ -338,6 +338,16 @@ pub(crate) async fn trigger_with(
     filters: Filters,
 ) -> TriggerId {
     let trigger = NewTrigger {
+        filters,
+        on_unresolved,
+        ..by_hand(image)
+    };
+    place(site, &trigger).await
+}
+
+/// What Ann asks for, as a rule.
+pub(crate) fn by_hand(image: &str) -> NewTrigger {
+    NewTrigger {
         id: TriggerId(Uuid::now_v7()),
         correlation: CorrelationId(Uuid::now_v7()),
         image: image.parse().unwrap(),
@@ -345,15 +355,19 @@ pub(crate) async fn trigger_with(
             batch_delay_seconds: 0,
             ..RolloutRule::default()
         },
-        filters,
+        filters: Filters::default(),
         priority: i32::MAX,
         plan: None,
-        on_unresolved,
+        allow_unsigned: false,
+        on_unresolved: OnUnresolved::Wait,
         actor: "operator:ann".to_owned(),
         reason: "a hot fix".to_owned(),
-    };
+    }
+}
+
+pub(crate) async fn place(site: &Site, trigger: &NewTrigger) -> TriggerId {
     let mut tx = site.test.store.begin().await.unwrap();
-    triggers::create(&mut tx, &trigger).await.unwrap();
+    triggers::create(&mut tx, trigger).await.unwrap();
     site.deps.commit(tx).await.unwrap();
     trigger.id
 }

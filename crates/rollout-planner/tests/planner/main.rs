@@ -13,6 +13,7 @@ mod meanwhile;
 mod members;
 mod orders;
 mod rivals;
+mod signed_by_hand;
 mod site;
 mod slices;
 mod versions;

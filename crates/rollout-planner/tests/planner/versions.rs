@@ -15,12 +15,12 @@ use windlass_types::oci::ImageFacts;
 use windlass_types::rollout::{DeviceStatus, RolloutStatus};
 use windlass_types::signature::{FoundSignature, SignatureFormat, Signatures};
 
-const TRUSTED: &str = include_str!("../../../core/src/signatures/samples/trusted.pub");
-const OTHER: &str = include_str!("../../../core/src/signatures/samples/other.pub");
-const PAYLOAD: &str = include_str!("../../../core/src/signatures/samples/simple.json");
-const SIGNATURE: &str = include_str!("../../../core/src/signatures/samples/simple.sig");
+pub(crate) const TRUSTED: &str = include_str!("../../../core/src/signatures/samples/trusted.pub");
+pub(crate) const OTHER: &str = include_str!("../../../core/src/signatures/samples/other.pub");
+pub(crate) const PAYLOAD: &str = include_str!("../../../core/src/signatures/samples/simple.json");
+pub(crate) const SIGNATURE: &str = include_str!("../../../core/src/signatures/samples/simple.sig");
 /// What the sample is a signature of.
-const SIGNED: &str = "registry.example:5000/shop/till";
+pub(crate) const SIGNED: &str = "registry.example:5000/shop/till";
 
 fn app(tag: &str, digit: char) -> String {
     format!("r.io/demo/app:{tag}@{}", digest(digit))
@@ -49,7 +49,7 @@ async fn waits(site: &Site, id: ImageVersionId, reason: WaitReason) -> ImageVers
 }
 
 /// The question about an image that is due, once it is.
-async fn asked(site: &Site, image: &str, about: About) -> Ask {
+pub(crate) async fn asked(site: &Site, image: &str, about: About) -> Ask {
     let image: ImageReference = image.parse().unwrap();
     let mut found = None;
     eventually("the registry is to be asked", PATIENCE, async || {
@@ -77,7 +77,7 @@ async fn tell(site: &Site, image: &str, facts: &ImageFacts) {
 }
 
 /// Plays the registry: tells what signatures there are, or why it does not.
-async fn tell_signatures(site: &Site, image: &str, found: Result<&Signatures, &str>) {
+pub(crate) async fn tell_signatures(site: &Site, image: &str, found: Result<&Signatures, &str>) {
     let ask = asked(site, image, About::Signatures).await;
     let mut tx = site.test.store.begin().await.unwrap();
     let again = Some(tx.now());
@@ -595,7 +595,7 @@ async fn what_is_no_image_is_left_alone() {
     }
 }
 
-fn base64(text: &str) -> String {
+pub(crate) fn base64(text: &str) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(text)
 }

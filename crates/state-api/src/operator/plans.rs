@@ -8,14 +8,16 @@ use crate::app::App;
 use crate::auth::{By, Operator};
 use actix_web::{HttpResponse, get, post, web};
 use chrono::TimeDelta;
+use windlass_core::signatures::{ByHand, by_hand};
 use windlass_service::Problem;
 use windlass_store::rollout_plans::{self, Changes, NewPlan};
 use windlass_store::triggers::{self, NewTrigger};
-use windlass_store::{Error, Session};
+use windlass_store::{Error, Session, image_facts, policies};
 use windlass_types::api::{
     Reason, RolloutPlan, Trigger, TriggerDecision, TriggerPlan, TriggerRequest,
 };
 use windlass_types::ids::{CorrelationId, PlanId, TriggerId};
+use windlass_types::image::ImageReference;
 use windlass_types::policy::OnUnresolved;
 
 /// How long a plan can be applied: long enough for a person to think and for another to agree, short
@@ -53,7 +55,10 @@ async fn keep(
     let mut session = app.deps.store.begin_snapshot().await?;
     let image = pinned(&mut session, asked.image.clone()).await?;
     let (rule, filters, priority) = (&asked.rule, &asked.filters, asked.priority);
-    let draft = draft(&mut session, &image, rule, filters, priority).await?;
+    let mut draft = draft(&mut session, &image, rule, filters, priority).await?;
+    if draft.plan.waiting_for.is_none() && !request.allow_unsigned {
+        draft.plan.waiting_for = unsigned(&mut session, &image).await?;
+    }
     if !draft.ships {
         return Ok(draft.plan);
     }
@@ -71,6 +76,31 @@ async fn keep(
     let kept = rollout_plans::save(&mut session, &new, &draft.scope, &draft.layout).await?;
     session.commit().await?;
     Ok(kept.plan)
+}
+
+/// What a signature would be waited for, where a policy about the image requires one that is not there yet; for people.
+async fn unsigned(
+    session: &mut Session,
+    image: &ImageReference,
+) -> Result<Option<String>, Problem> {
+    let policies = policies::enabled(session).await?;
+    let (repository, digest) = (image.repository(), image.digest());
+    let known = match digest {
+        Some(digest) => image_facts::get(session, repository, digest).await?,
+        None => None,
+    };
+    let found = known.as_ref().and_then(|known| known.signatures.as_ref());
+    Ok(
+        match by_hand(&policies, repository, image.tag(), digest, found) {
+            ByHand::Signed(_) => None,
+            ByHand::Untold => {
+                Some("the registry, to tell the signature that a policy requires".to_owned())
+            }
+            ByHand::Refused(why) => Some(format!(
+                "a signature, which the registry is asked for anew: {why}"
+            )),
+        },
+    )
 }
 
 /// A plan that can be applied still.
@@ -132,6 +162,7 @@ pub(super) async fn apply(
         on_unresolved: plan.request.on_unresolved.unwrap_or(OnUnresolved::Wait),
         priority: asked.priority,
         plan: Some(*id),
+        allow_unsigned: plan.request.allow_unsigned,
         actor: operator.actor(),
         reason,
     };
@@ -154,6 +185,10 @@ pub(super) async fn apply(
             | TriggerDecision::NoDevices
             | TriggerDecision::Quarantined,
         ) => Err(changed(found.detail.as_deref().unwrap_or("it changed"))),
+        Some(TriggerDecision::Unsigned) => Err(Problem::Conflict(format!(
+            "nothing was shipped: {}; make another plan with allow_unsigned to vouch for it",
+            found.detail.as_deref().unwrap_or("it is not signed")
+        ))),
     }
 }
 

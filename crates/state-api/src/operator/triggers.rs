@@ -160,6 +160,7 @@ pub(super) async fn create(
         on_unresolved: request.on_unresolved.unwrap_or(OnUnresolved::Wait),
         priority: asked.priority,
         plan: None,
+        allow_unsigned: request.allow_unsigned,
         actor: operator.actor(),
         reason,
     };

@@ -48,6 +48,10 @@ pub struct TriggerRequest {
     /// hand, so they may in any case; what is given is only shown with the rollout's rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_downgrade: Option<bool>,
+    /// Ships the image also where a policy about it requires a signature that is not there. Whoever asks vouches
+    /// for it, by name and with the reason; both are in the rollout's event. Without it nothing ships then.
+    #[serde(default)]
+    pub allow_unsigned: bool,
     /// Who has a device that two rollouts of the same image want: the higher one; the highest of all
     /// where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,6 +83,7 @@ impl TriggerRequest {
             failure: None,
             rule: None,
             allow_downgrade: None,
+            allow_unsigned: false,
             priority: None,
             filters: Filters::default(),
             on_unresolved: None,
@@ -99,6 +104,8 @@ text_enum! {
         Quarantined = "quarantined",
         /// Nothing: it is not what its plan showed any more.
         PlanChanged = "plan_changed",
+        /// Nothing: a policy about the image requires a signature that is not there, and nobody vouched for it.
+        Unsigned = "unsigned",
     }
 }
 
