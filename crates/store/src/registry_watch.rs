@@ -6,7 +6,7 @@ mod roster;
 mod seed;
 mod tags;
 
-pub use finds::{expected, found, list, next_settling, settle, told};
+pub use finds::{expected, found, list, missed, next_settling, settle, told};
 pub use roster::{Claimed, Looked, claim, in_use, keep, looked, next_look};
 pub use seed::seed;
 pub use tags::{Known, Present, known, present, remember, running, webhook_at};

@@ -283,6 +283,12 @@ pub struct EndpointHealth {
     pub ignored: BTreeMap<String, Share>,
     /// That could not be read.
     pub rejected: i64,
+    /// Pushes that the watch found and that this endpoint should have been told of, and was not.
+    #[serde(default)]
+    pub missed: i64,
+    /// When the last of them was found, since ever.
+    #[serde(default)]
+    pub last_missed_at: Option<DateTime<Utc>>,
     /// Everything that was refused, since ever.
     pub refusals: Vec<Refusal>,
 }

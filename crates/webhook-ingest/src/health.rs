@@ -1,5 +1,5 @@
-//! How endpoints are doing: what was stored is counted in the store, what was refused is noted here and
-//! written down now and then. A refusal is a stranger's doing, so it must cost less than it costs them.
+//! How endpoints are doing: what was stored, and what the watch found that they were not told of, is counted
+//! in the store; what was refused is noted here and written down now and then. A refusal is a stranger's doing, so it must cost less than it costs them.
 
 use crate::state::State;
 use actix_web::web::{Data, Query};
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use windlass_service::Problem;
-use windlass_store::{Store, inbox};
+use windlass_store::{Store, inbox, registry_watch};
 use windlass_types::delivery::{Decision, EndpointHealth, Refusal, Share};
 
 /// The days that are counted where none are asked for.
@@ -113,6 +113,7 @@ pub(crate) async fn list(
     let became = inbox::became(&mut session, since).await?;
     let last = inbox::last_seen(&mut session).await?;
     let refusals = inbox::refusals(&mut session).await?;
+    let missed = registry_watch::missed(&mut session, since).await?;
     let mut all: BTreeMap<String, EndpointHealth> = BTreeMap::new();
     let entry = |all: &mut BTreeMap<String, EndpointHealth>, name: &str| {
         let known = state.endpoints.get(name);
@@ -130,6 +131,8 @@ pub(crate) async fn list(
                 duplicate: 0,
                 ignored: BTreeMap::new(),
                 rejected: 0,
+                missed: 0,
+                last_missed_at: None,
                 refusals: Vec::new(),
             });
     };
@@ -139,6 +142,7 @@ pub(crate) async fn list(
     for name in named
         .chain(others)
         .chain(refusals.iter().map(|row| row.0.clone()))
+        .chain(missed.iter().map(|row| row.0.clone()))
     {
         entry(&mut all, &name);
     }
@@ -166,6 +170,12 @@ pub(crate) async fn list(
         if let Some(health) = all.get_mut(&name) {
             health.last_received_at = Some(received);
             health.last_accepted_at = accepted;
+        }
+    }
+    for (name, count, last) in missed {
+        if let Some(health) = all.get_mut(&name) {
+            health.missed = count;
+            health.last_missed_at = Some(last);
         }
     }
     for (name, refusal) in refusals {

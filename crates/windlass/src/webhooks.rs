@@ -234,6 +234,7 @@ fn health(all: &[EndpointHealth], out: &mut Out) -> Result<(), Failure> {
         "known",
         "rejected",
         "ignored",
+        "missed",
         "last refusal",
     ]);
     for one in all {
@@ -259,6 +260,10 @@ fn health(all: &[EndpointHealth], out: &mut Out) -> Result<(), Failure> {
                 "-".to_owned()
             } else {
                 ignored.join(", ")
+            },
+            match one.last_missed_at {
+                Some(last) => format!("{} (last {})", one.missed, relative(last, now)),
+                None => "0".to_owned(),
             },
             one.last_refusal.as_ref().map_or_else(
                 || "-".to_owned(),

@@ -117,6 +117,25 @@ pub async fn settle(session: &mut Session) -> Result<Vec<(Repository, String)>> 
         .collect()
 }
 
+/// The webhooks that were missed, by the endpoint that should have told: how many since a time, and when the
+/// last one was found, since ever.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn missed(
+    session: &mut Session,
+    since: DateTime<Utc>,
+) -> Result<Vec<(String, i64, DateTime<Utc>)>> {
+    session
+        .sql(
+            "SELECT endpoint, COUNT(CASE WHEN found_at >= $1 THEN 1 END), MAX(found_at) \
+             FROM watch_finds WHERE missed AND endpoint IS NOT NULL GROUP BY endpoint ORDER BY endpoint",
+        )
+        .bind(since)
+        .all()
+        .await
+}
+
 #[derive(sqlx::FromRow)]
 struct Row {
     repository: String,

@@ -69,16 +69,7 @@ async fn an_endpoint_tells_what_it_took_what_it_left_and_what_it_refused() {
         let url = format!("{}/endpoints", service.url);
         assert_eq!(answer(service.client.get(url)).await.0, 401);
 
-        let url = service.url.replace("/api/v1/webhooks", "/metrics");
-        let page = service
-            .client
-            .get(url)
-            .send()
-            .await
-            .unwrap()
-            .text()
-            .await
-            .unwrap();
+        let page = service.metrics().await;
         for line in [
             "windlass_webhook_endpoint_deliveries_total{decision=\"ignored\",endpoint=\"docker-registry\",reason=\"ping\"} 2",
             "windlass_webhook_endpoint_deliveries_total{decision=\"unauthorized\",endpoint=\"docker-registry\",reason=\"\"} 3",

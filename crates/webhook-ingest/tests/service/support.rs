@@ -76,7 +76,12 @@ impl Service {
     }
 
     pub(crate) async fn start_with(store: &Store, config: &Config) -> Self {
-        Self::start_fetching(store, config, Arc::new(Nobody)).await
+        Self::start_at("127.0.0.1:0", store, config).await
+    }
+
+    /// At this address.
+    pub(crate) async fn start_at(listen: &str, store: &Store, config: &Config) -> Self {
+        Self::started(listen, store, config, Arc::new(Nobody)).await
     }
 
     pub(crate) async fn start_fetching(
@@ -84,6 +89,10 @@ impl Service {
         config: &Config,
         fetch: Arc<dyn Fetch>,
     ) -> Self {
+        Self::started("127.0.0.1:0", store, config, fetch).await
+    }
+
+    async fn started(at: &str, store: &Store, config: &Config, fetch: Arc<dyn Fetch>) -> Self {
         rustls::crypto::ring::default_provider()
             .install_default()
             .ok();
@@ -91,7 +100,7 @@ impl Service {
         let part = windlass_webhook_ingest::part_fetching(config, &deps, fetch)
             .await
             .unwrap();
-        let listener = listen("127.0.0.1:0").unwrap();
+        let listener = listen(at).unwrap();
         let url = format!("http://{}/api/v1/webhooks", listener.local_addr().unwrap());
         let (served, http) = (deps.clone(), config.http.clone());
         tokio::spawn(async move { serve(vec![part], &served, &http, listener).await.unwrap() });
@@ -123,6 +132,13 @@ impl Service {
                 .bearer_auth(OPERATOR),
         )
         .await
+    }
+
+    /// The page of its numbers.
+    pub(crate) async fn metrics(&self) -> String {
+        let url = self.url.replace("/api/v1/webhooks", "/metrics");
+        let page = self.client.get(url).send().await.unwrap();
+        page.text().await.unwrap()
     }
 
     /// A single number from the store.

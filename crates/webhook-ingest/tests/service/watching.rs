@@ -17,7 +17,7 @@ use windlass_types::ids::PolicyId;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Looks at this registry every second.
-fn looking(registry: &Registry) -> Config {
+pub(crate) fn looking(registry: &Registry) -> Config {
     let mut config = config();
     config.registry.http_hosts = vec![registry.host.clone()];
     config.watch.interval_seconds = 1;
@@ -26,7 +26,7 @@ fn looking(registry: &Registry) -> Config {
     config
 }
 
-async fn policy(store: &Store, registry: &Registry, tag: Value) {
+pub(crate) async fn policy(store: &Store, registry: &Registry, tag: Value) {
     let mut spec = json!({
         "name": "watched", "image": format!("{}/demo/app", registry.host), "strategy": "auto",
     });
@@ -44,7 +44,7 @@ async fn policy(store: &Store, registry: &Registry, tag: Value) {
     tx.commit().await.unwrap();
 }
 
-fn glob(pattern: &str) -> Value {
+pub(crate) fn glob(pattern: &str) -> Value {
     json!({"type": "glob", "pattern": pattern})
 }
 
@@ -57,7 +57,7 @@ async fn shown(service: &Service) -> Value {
 }
 
 /// Waits until the repository was looked at again, to the end or in vain.
-async fn looked(service: &Service) -> Value {
+pub(crate) async fn looked(service: &Service) -> Value {
     let of = |shown: &Value| shown["repositories"][0].clone();
     let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
     let mut last = Value::Null;
@@ -71,7 +71,7 @@ async fn looked(service: &Service) -> Value {
     last
 }
 
-async fn versions(service: &Service) -> Vec<(String, String, String)> {
+pub(crate) async fn versions(service: &Service) -> Vec<(String, String, String)> {
     let mut session = service.deps.store.read().await.unwrap();
     session
         .sql("SELECT tag, COALESCE(digest, ''), kind FROM image_versions ORDER BY seen_at, id")
@@ -236,6 +236,19 @@ async fn a_push_whose_webhook_is_cut_off_is_found_shipped_and_counted() {
         assert_eq!(last["missed_by"], "docker-registry", "{last}");
         assert_eq!(last["found"], 1, "{last}");
         assert!(last["webhook_at"].is_string(), "{last}");
+        // It shows in the endpoint's health, and in the numbers.
+        let (_, health) = service.get("endpoints").await;
+        let of = |name: &str| {
+            let mut all = health.as_array().unwrap().iter();
+            all.find(|one| one["endpoint"] == name).unwrap().clone()
+        };
+        assert_eq!(of("docker-registry")["missed"], 1, "{health}");
+        assert!(of("docker-registry")["last_missed_at"].is_string());
+        assert_eq!(of("open")["missed"], 0, "{health}");
+        assert!(of("open")["last_missed_at"].is_null());
+        let page = service.metrics().await;
+        let line = "windlass_watch_missed_webhooks_total{endpoint=\"docker-registry\"} 1";
+        assert!(page.contains(line), "{page}");
         // The same push told of after all makes nothing new.
         way.cut.store(false, Ordering::SeqCst);
         let three = registry.push("demo/app", "v3", "three").await;

@@ -12,6 +12,7 @@ mod first_key;
 mod offline;
 mod operations;
 mod policies;
+mod registries;
 mod restart;
 mod server;
 mod versions;
