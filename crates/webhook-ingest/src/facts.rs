@@ -1,12 +1,12 @@
 //! Asking registries what images run on, when they were built, and who signed them.
 
+use crate::asking;
 use crate::events::ACTOR;
 use crate::state::State;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
 use windlass_core::push::ask_again_after;
 use windlass_registry::Error;
 use windlass_service::work::{Loop, Next, RunError};
@@ -44,38 +44,18 @@ pub(crate) async fn run(state: Arc<State>) -> Result<Next, RunError> {
     let mut session = store.read().await?;
     let due = image_facts::next_ask(&mut session).await?;
     drop(session);
-    let Some(due) = due else {
-        return Ok(Next::Idle);
-    };
-    let wait = due.signed_duration_since(store.clock().now());
-    if let Ok(wait) = wait.to_std()
-        && !wait.is_zero()
-    {
-        return Ok(Next::After(wait));
+    if let Some(next) = asking::not_yet(due, store.clock().now()) {
+        return Ok(next);
     }
     let mut tx = store.begin().await?;
     let again = tx.now() + ASKING;
     let asks = image_facts::take(&mut tx, TOGETHER, again).await?;
     tx.commit().await?;
-    let taken = asks.len();
-    let mut asked = JoinSet::new();
-    for one in asks {
+    let one = |one: Ask| {
         let state = Arc::clone(&state);
-        asked.spawn(async move { ask(&state, &one).await });
-    }
-    let mut failed = None;
-    while let Some(done) = asked.join_next().await {
-        match done {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => failed = Some(error.into()),
-            Err(error) => failed = Some(RunError::from(error)),
-        }
-    }
-    match failed {
-        Some(error) => Err(error),
-        None if taken > 0 => Ok(Next::Again),
-        None => Ok(Next::Idle),
-    }
+        async move { ask(&state, &one).await }
+    };
+    asking::all(asks.into_iter().map(one)).await
 }
 
 /// What a registry told.

@@ -13,6 +13,7 @@
 //! docs/adr/0004-pushes-and-duplicates.md.
 
 mod answer;
+mod asking;
 mod auth;
 mod body;
 mod endpoints;

@@ -1,10 +1,10 @@
 //! Learning the digests that senders do not tell.
 
+use crate::asking;
 use crate::events;
 use crate::state::State;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
 use windlass_core::push::ask_again_after;
 use windlass_service::work::{Loop, Next, RunError};
 use windlass_store::images::{self, Learned, Question, Wanted};
@@ -36,39 +36,18 @@ pub(crate) async fn run(state: Arc<State>) -> Result<Next, RunError> {
     let mut session = store.read().await?;
     let due = images::next_question(&mut session).await?;
     drop(session);
-    let Some(due) = due else {
-        return Ok(Next::Idle);
-    };
-    let wait = due.signed_duration_since(store.clock().now());
-    if let Ok(wait) = wait.to_std()
-        && !wait.is_zero()
-    {
-        return Ok(Next::After(wait));
+    if let Some(next) = asking::not_yet(due, store.clock().now()) {
+        return Ok(next);
     }
     let mut tx = store.begin().await?;
-    let asking = Duration::from_secs(state.resolving.timeout_seconds) + NOTING;
-    let again = tx.now() + asking;
+    let again = tx.now() + Duration::from_secs(state.resolving.timeout_seconds) + NOTING;
     let questions = images::take_questions(&mut tx, TOGETHER, again).await?;
     tx.commit().await?;
-    let taken = i64::try_from(questions.len()).unwrap_or(i64::MAX);
-    let mut asked = JoinSet::new();
-    for question in questions {
+    let one = |question: Question| {
         let state = Arc::clone(&state);
-        asked.spawn(async move { ask(&state, &question).await });
-    }
-    let mut failed = None;
-    while let Some(done) = asked.join_next().await {
-        match done {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => failed = Some(error.into()),
-            Err(error) => failed = Some(RunError::from(error)),
-        }
-    }
-    match failed {
-        Some(error) => Err(error),
-        None if taken > 0 => Ok(Next::Again),
-        None => Ok(Next::Idle),
-    }
+        async move { ask(&state, &question).await }
+    };
+    asking::all(questions.into_iter().map(one)).await
 }
 
 async fn ask(state: &State, question: &Question) -> windlass_store::Result<()> {

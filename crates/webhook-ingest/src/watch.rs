@@ -11,15 +11,16 @@ mod write;
 pub(crate) use listing::list;
 pub(crate) use metrics::Metrics;
 
+use crate::asking;
 use crate::state::State;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::task::JoinSet;
 use windlass_core::watch::{Pace, wanted};
 use windlass_service::config::WatchSection;
 use windlass_service::work::{Loop, Next, RunError};
+use windlass_store::registry_watch::Claimed;
 use windlass_store::{policies, registry_watch};
 use windlass_types::event::EventType;
 use windlass_types::image::Repository;
@@ -69,24 +70,19 @@ async fn run(state: Arc<State>, roster: Roster) -> Result<Next, RunError> {
     let mut session = store.read().await?;
     let due = registry_watch::next_look(&mut session).await?;
     drop(session);
-    let wait = due.map(|due| due.signed_duration_since(store.clock().now()));
-    match wait.map(|wait| wait.to_std()) {
-        None => return Ok(Next::Idle),
-        Some(Ok(wait)) if !wait.is_zero() => return Ok(Next::After(wait)),
-        Some(_) => {}
+    if let Some(next) = asking::not_yet(due, store.clock().now()) {
+        return Ok(next);
     }
     let mut tx = store.begin().await?;
     let until = tx.now() + CLAIM;
     let claimed =
         registry_watch::claim(&mut tx, state.watch.concurrent_looks.into(), until).await?;
     tx.commit().await?;
-    let any = !claimed.is_empty();
     let policies = Arc::new(policies);
-    let mut looks = JoinSet::new();
-    for claimed in claimed {
+    let one = |claimed: Claimed| {
         let (state, policies) = (Arc::clone(&state), Arc::clone(&policies));
         let registry = registry.in_background();
-        looks.spawn(async move {
+        async move {
             let look = look::Look {
                 state: &state,
                 registry: &registry,
@@ -94,21 +90,9 @@ async fn run(state: Arc<State>, roster: Roster) -> Result<Next, RunError> {
                 claimed: &claimed,
             };
             look.run(LOOK).await
-        });
-    }
-    let mut failed = None;
-    while let Some(done) = looks.join_next().await {
-        match done {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => failed = Some(error.into()),
-            Err(error) => failed = Some(RunError::from(error)),
         }
-    }
-    match failed {
-        Some(error) => Err(error),
-        None if any => Ok(Next::Again),
-        None => Ok(Next::Idle),
-    }
+    };
+    asking::all(claimed.into_iter().map(one)).await
 }
 
 /// Keeps the roster of repositories: again where policies changed, and now and then. Returns the
