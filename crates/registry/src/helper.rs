@@ -22,8 +22,9 @@ pub(crate) struct Answer {
     pub(crate) secret: String,
 }
 
-/// Whether a name may be part of a program's name.
-pub(crate) fn is_name(name: &str) -> bool {
+/// Whether a credential helper may have this name: the part of its program's name after `docker-credential-`.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name
             .bytes()

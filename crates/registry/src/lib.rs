@@ -30,6 +30,7 @@ pub use budget::{Budget, Leave, LocalBudget, Pauses, Refused, Told};
 pub use client::Registry;
 pub use content::Manifest;
 pub use error::Error;
+pub use helper::is_name as is_helper_name;
 pub use options::{Credentials, Options};
 pub use rate::Rate;
 pub use referrers::Descriptor;

@@ -15,22 +15,12 @@ use windlass_store::penalties::{self, NewPenalty};
 /// # Errors
 /// [`StartError`] where a time is 0 or more than ten years.
 pub fn rule(settings: &RollbackSection) -> std::result::Result<Rule, StartError> {
-    let within = |name: &str, value: u32, most: u32| {
-        if value == 0 || value > most {
-            return Err(StartError::Part(format!(
-                "rollback.{name} is {value}; it must be from 1 to {most}"
-            )));
-        }
-        Ok(i64::from(value))
-    };
-    let days = within("penalty_window_days", settings.penalty_window_days, 3650)?;
-    let hours = within("penalty_hours", settings.penalty_hours, 87_600)?;
-    let most = within("penalty_max_days", settings.penalty_max_days, 3650)?;
+    settings.check().map_err(StartError::Part)?;
     Ok(Rule {
         failures: settings.penalty_failures,
-        within: TimeDelta::days(days),
-        first: TimeDelta::hours(hours),
-        longest: TimeDelta::days(most),
+        within: TimeDelta::days(settings.penalty_window_days.into()),
+        first: TimeDelta::hours(settings.penalty_hours.into()),
+        longest: TimeDelta::days(settings.penalty_max_days.into()),
     })
 }
 

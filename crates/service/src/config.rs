@@ -152,6 +152,20 @@ impl Config {
         {
             return contradiction("state_api.api_key is shorter than 16 characters".to_owned());
         }
+        if let Some(name) = self
+            .registry
+            .credential_helpers
+            .iter()
+            .find(|name| !windlass_registry::is_helper_name(name))
+        {
+            return contradiction(format!(
+                "registry.credential_helpers has {name:?}; it is the part of the program's name after \
+                 docker-credential-, such as ecr-login"
+            ));
+        }
+        if let Err(error) = self.rollback.check() {
+            return contradiction(error);
+        }
         if let Err(error) = Allowed::new(&self.health.allowed_targets) {
             return contradiction(format!("health.allowed_targets: {error}"));
         }

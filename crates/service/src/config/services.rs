@@ -109,7 +109,7 @@ pub struct WebhooksSection {
     pub endpoints: BTreeMap<String, EndpointSection>,
     /// Bytes of a delivery at most.
     pub max_body_bytes: usize,
-    /// How long raw deliveries are kept, in days.
+    /// How long raw deliveries are kept, and what was asked of images that no tag names any more, in days.
     pub retention_days: u64,
     /// How long `Prefer: wait` is held at most, in seconds.
     pub max_wait_seconds: u64,
@@ -198,6 +198,27 @@ pub struct RollbackSection {
     pub penalty_hours: u32,
     /// For how many days at most.
     pub penalty_max_days: u32,
+}
+
+impl RollbackSection {
+    /// Checks the times for which devices are set aside.
+    ///
+    /// # Errors
+    /// In words, where one is 0 or more than ten years.
+    pub fn check(&self) -> Result<(), String> {
+        for (name, value, most) in [
+            ("penalty_window_days", self.penalty_window_days, 3650),
+            ("penalty_hours", self.penalty_hours, 87_600),
+            ("penalty_max_days", self.penalty_max_days, 3650),
+        ] {
+            if value == 0 || value > most {
+                return Err(format!(
+                    "rollback.{name} is {value}; it must be from 1 to {most}"
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Default for RollbackSection {

@@ -91,6 +91,45 @@ fn contradictions_are_fatal() {
 }
 
 #[test]
+fn what_a_service_would_refuse_at_its_start_is_found_with_the_configuration() {
+    for (name, value, said) in [
+        (
+            "WINDLASS_REGISTRY_CREDENTIAL_HELPERS",
+            r#"["../evil"]"#,
+            "registry.credential_helpers has \"../evil\"",
+        ),
+        (
+            "WINDLASS_REGISTRY_CREDENTIAL_HELPERS",
+            r#"[""]"#,
+            "ecr-login",
+        ),
+        (
+            "WINDLASS_ROLLBACK_PENALTY_HOURS",
+            "0",
+            "rollback.penalty_hours is 0",
+        ),
+        (
+            "WINDLASS_ROLLBACK_PENALTY_WINDOW_DAYS",
+            "4000",
+            "rollback.penalty_window_days is 4000; it must be from 1 to 3650",
+        ),
+        (
+            "WINDLASS_ROLLBACK_PENALTY_MAX_DAYS",
+            "0",
+            "rollback.penalty_max_days is 0",
+        ),
+    ] {
+        let error = Config::load(None, &env(&[(name, value)])).unwrap_err();
+        assert!(error.to_string().contains(said), "{name}: {error}");
+    }
+    let right = [
+        ("WINDLASS_REGISTRY_CREDENTIAL_HELPERS", r#"["ecr-login"]"#),
+        ("WINDLASS_ROLLBACK_PENALTY_FAILURES", "0"),
+    ];
+    Config::load(None, &env(&right)).unwrap();
+}
+
+#[test]
 fn a_target_that_checks_may_never_ask_is_found_with_the_configuration() {
     for wrong in ["10.0.0.1/8", "http://a.example", "a.example:0x50", ""] {
         let list = serde_json::to_string(&[wrong]).unwrap();
