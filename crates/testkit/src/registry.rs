@@ -180,6 +180,19 @@ impl Registry {
         self.push_manifest(repository, tag, INDEX, index).await
     }
 
+    /// The digest that a tag names: of an index where it is one.
+    ///
+    /// # Panics
+    /// Where the registry does not tell.
+    pub async fn digest(&self, repository: &str, tag: &str) -> String {
+        let url = self.url(&format!("{repository}/manifests/{tag}"));
+        let request = self.client.head(url).header("accept", ANY);
+        let answer = self.known(request).send().await.expect("its answer");
+        let told = answer.headers().get("docker-content-digest");
+        let digest = told.and_then(|digest| digest.to_str().ok());
+        digest.expect("the digest of the tag").to_owned()
+    }
+
     /// Deletes what has this digest, with all its tags.
     ///
     /// # Panics
@@ -314,6 +327,11 @@ impl Registry {
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// Everything that a tag may name.
+const ANY: &str = "application/vnd.oci.image.index.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, \
+     application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.v2+json";
 
 /// The authority's file, in a folder of its own: Docker and Skopeo take keys beside it for theirs.
 fn authority(folder: &Path) -> PathBuf {

@@ -12,7 +12,9 @@ mod api;
 mod by_hand;
 mod checks;
 mod failures;
+mod firewall;
 mod freezes;
+mod limited;
 mod limits;
 mod page;
 mod scene;
@@ -124,15 +126,47 @@ async fn every_scenario_in_five_services_on_postgresql_and_redis() {
         .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_webhooks_the_watch_finds_what_ships() {
+/// A scenario that has a system to itself.
+async fn by_itself(
+    tier: impl Future<Output = Tier>,
+    name: &'static str,
+    scenario: fn(Arc<Tier>) -> Running,
+) {
     LocalSet::new()
         .run_until(async {
-            let tier = Arc::new(Tier::looking().await);
-            let scenario = watching::a_push_that_no_webhook_tells_of_reaches_the_devices(tier);
-            one("a push without a webhook", Box::pin(scenario))
-                .await
-                .unwrap();
+            let tier = Arc::new(tier.await);
+            one(name, scenario(tier)).await.unwrap();
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_webhooks_the_watch_finds_what_ships() {
+    by_itself(Tier::looking(), "a push without a webhook", |tier| {
+        Box::pin(watching::a_push_that_no_webhook_tells_of_reaches_the_devices(tier))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_replicas_look_at_a_registry_that_limits_them_and_what_they_find_ships_once() {
+    by_itself(Tier::many_looking(), "a registry's limit", |tier| {
+        Box::pin(watching::two_replicas_leave_a_registry_alone_that_asks_for_it(tier))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_firewall_keeps_webhooks_from_telling_is_found_shipped_once_and_counted() {
+    let this = "what_a_firewall_keeps_webhooks_from_telling_is_found_shipped_once_and_counted";
+    if !firewall::in_own_network(this) {
+        return;
+    }
+    LocalSet::new()
+        .run_until(async {
+            let (tier, webhooks) = Tier::behind_firewall().await;
+            let scenario = watching::a_firewall_drops_webhooks(Arc::new(tier), webhooks);
+            one("a firewall", Box::pin(scenario)).await.unwrap();
         })
         .await;
 }

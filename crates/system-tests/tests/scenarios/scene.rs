@@ -127,7 +127,7 @@ impl Scene {
 
     /// The repository, as policies name it.
     pub(crate) fn repository(&self) -> String {
-        format!("{}/demo/{}", self.tier.registry.host, self.name)
+        format!("{}/demo/{}", self.tier.host(), self.name)
     }
 
     /// Pushes an image; returns its reference.

@@ -2,6 +2,7 @@
 //! PostgreSQL and Redis; with a registry that tells of pushes.
 
 use crate::api::Api;
+use crate::limited::Limited;
 use serde_json::json;
 use std::time::Duration;
 use windlass_service::keys::{Pepper, generate};
@@ -14,8 +15,8 @@ const SECRET: &str = "a-secret-of-the-registry";
 const FIRST_KEY: &str = "the-first-operators-key";
 /// How long a start may take on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(60);
-const SERVICES: [&str; 5] = [
-    "webhook-ingest",
+/// The services beside webhook-ingest.
+const OTHERS: [&str; 4] = [
     "rollout-planner",
     "health-checker",
     "rollback-manager",
@@ -29,10 +30,26 @@ pub(crate) struct Tier {
     /// Two different people.
     pub(crate) ann: Api,
     pub(crate) bob: Api,
+    /// Ann at webhook-ingest, which answers for deliveries and for the watch.
+    pub(crate) at_ingest: Api,
+    /// Every webhook-ingest.
+    pub(crate) ingests: Vec<String>,
+    /// What is asked in the registry's place, where there is something.
+    pub(crate) limited: Option<Limited>,
     /// The port at which simulated devices answer, each at an address of its own.
     pub(crate) health_port: u16,
     _processes: Vec<Process>,
     _place: Place,
+}
+
+/// The processes of a tier, and where they listen.
+struct Running {
+    ingests: Vec<String>,
+    others: Vec<String>,
+    api: String,
+    store: String,
+    processes: Vec<Process>,
+    place: Place,
 }
 
 /// What lies under the services; removed when it is dropped.
@@ -79,11 +96,7 @@ fn start(program: &str, arguments: &[&str], settings: &[(&str, String)], listen:
     Process::workspace(program, arguments, &environment)
 }
 
-/// A registry whose notifications get nowhere.
-async fn registry_cut_off() -> Registry {
-    registry_for(&format!("127.0.0.1:{}", free_port())).await
-}
-
+/// A registry that tells this address of pushes.
 async fn registry_for(ingest: &str) -> Registry {
     let notify = Notify {
         url: format!("http://{ingest}/api/v1/webhooks/docker-registry"),
@@ -92,105 +105,128 @@ async fn registry_for(ingest: &str) -> Registry {
     Registry::start(&[notify]).await
 }
 
+/// What looks at registries every second, whether or not webhooks come.
+fn looking(settings: &mut Vec<(&'static str, String)>, grace_seconds: u32) {
+    settings.extend([
+        ("WINDLASS_WATCH_INTERVAL_SECONDS", "1".to_owned()),
+        (
+            "WINDLASS_WATCH_INTERVAL_WITH_WEBHOOKS_SECONDS",
+            "1".to_owned(),
+        ),
+        ("WINDLASS_WATCH_GRACE_SECONDS", grace_seconds.to_string()),
+    ]);
+}
+
 impl Tier {
     /// One process on SQLite.
     pub(crate) async fn one() -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let address = format!("127.0.0.1:{}", free_port());
         let registry = registry_for(&address).await;
-        let store = format!("sqlite:{}", folder.path().join("windlass.db").display());
-        let health_port = free_port();
-        let settings = settings(&store, &registry.host);
-        let process = start("windlass", &["up"], &settings, &address);
-        let place = Place::One { _folder: folder };
-        let ready = vec![address.clone()];
-        Self::ready(
-            &ready,
-            &address,
-            &store,
-            registry,
-            health_port,
-            vec![process],
-            place,
-        )
-        .await
+        Self::one_with(&address, &address, registry, |_| {}).await
     }
 
     /// One process on SQLite that no webhook reaches and that looks for itself every second.
     pub(crate) async fn looking() -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let address = format!("127.0.0.1:{}", free_port());
-        let registry = registry_cut_off().await;
-        let store = format!("sqlite:{}", folder.path().join("windlass.db").display());
-        let health_port = free_port();
-        let mut settings = settings(&store, &registry.host);
-        settings.push(("WINDLASS_WATCH_INTERVAL_SECONDS", "1".to_owned()));
-        settings.push((
-            "WINDLASS_WATCH_INTERVAL_WITH_WEBHOOKS_SECONDS",
-            "1".to_owned(),
-        ));
-        let process = start("windlass", &["up"], &settings, &address);
-        let place = Place::One { _folder: folder };
-        let ready = vec![address.clone()];
-        Self::ready(
-            &ready,
-            &address,
-            &store,
-            registry,
-            health_port,
-            vec![process],
-            place,
-        )
+        let registry = registry_for(&format!("127.0.0.1:{}", free_port())).await;
+        Self::one_with(&address, &address, registry, |settings| {
+            looking(settings, 0);
+        })
         .await
+    }
+
+    /// One process on SQLite that looks for itself every second too, and whose webhooks come to an address of their
+    /// own, so that they alone can be cut off.
+    pub(crate) async fn behind_firewall() -> (Self, String) {
+        let port = free_port();
+        let (address, webhooks) = (format!("127.0.0.1:{port}"), format!("127.0.0.2:{port}"));
+        let registry = registry_for(&webhooks).await;
+        let listen = format!("0.0.0.0:{port}");
+        let tier = Self::one_with(&listen, &address, registry, |settings| {
+            looking(settings, 10);
+        });
+        (tier.await, webhooks)
+    }
+
+    async fn one_with(
+        listen: &str,
+        address: &str,
+        registry: Registry,
+        change: impl FnOnce(&mut Vec<(&'static str, String)>),
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = format!("sqlite:{}", folder.path().join("windlass.db").display());
+        let mut settings = settings(&store, &registry.host);
+        change(&mut settings);
+        let running = Running {
+            ingests: vec![address.to_owned()],
+            others: Vec::new(),
+            api: address.to_owned(),
+            store,
+            processes: vec![start("windlass", &["up"], &settings, listen)],
+            place: Place::One { _folder: folder },
+        };
+        Self::ready(running, registry, None).await
     }
 
     /// A process for each service on PostgreSQL and Redis.
     pub(crate) async fn many() -> Self {
+        let ingest = format!("127.0.0.1:{}", free_port());
+        let registry = registry_for(&ingest).await;
+        Self::many_with(vec![ingest], registry, None, |_| {}).await
+    }
+
+    /// The same with a second webhook-ingest. No webhook reaches them: both look for themselves every second, at a
+    /// registry that can refuse them.
+    pub(crate) async fn many_looking() -> Self {
+        let registry = registry_for(&format!("127.0.0.1:{}", free_port())).await;
+        let limited = Limited::before(&registry.host).await;
+        let ingests = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
+        let change = |settings: &mut Vec<_>| looking(settings, 0);
+        Self::many_with(ingests.into(), registry, Some(limited), change).await
+    }
+
+    async fn many_with(
+        ingests: Vec<String>,
+        registry: Registry,
+        limited: Option<Limited>,
+        change: impl FnOnce(&mut Vec<(&'static str, String)>),
+    ) -> Self {
         let database = postgres().await;
         let redis = RedisServer::start().await;
-        let addresses: Vec<String> = SERVICES
+        let host = limited
+            .as_ref()
+            .map_or(&registry.host, |before| &before.host);
+        let mut settings = settings(&database.url, host);
+        settings.push(("WINDLASS_BUS_REDIS_URL", redis.url.clone()));
+        change(&mut settings);
+        let others: Vec<String> = OTHERS
             .iter()
             .map(|_| format!("127.0.0.1:{}", free_port()))
             .collect();
-        let registry = registry_for(&addresses[0]).await;
-        let health_port = free_port();
-        let mut settings = settings(&database.url, &registry.host);
-        settings.push(("WINDLASS_BUS_REDIS_URL", redis.url.clone()));
-        let processes = SERVICES
-            .iter()
-            .zip(&addresses)
+        let first = ingests.iter().map(|address| ("webhook-ingest", address));
+        let processes = first
+            .chain(OTHERS.into_iter().zip(&others))
             .map(|(service, address)| {
                 start(&format!("windlass-{service}"), &[], &settings, address)
             })
             .collect();
-        let store = database.url.clone();
-        let place = Place::Many {
-            _redis: Box::new(redis),
-            _database: database,
-        };
-        let api = addresses[4].clone();
-        Self::ready(
-            &addresses,
-            &api,
-            &store,
-            registry,
-            health_port,
+        let running = Running {
+            ingests,
+            api: others[3].clone(),
+            others,
+            store: database.url.clone(),
             processes,
-            place,
-        )
-        .await
+            place: Place::Many {
+                _redis: Box::new(redis),
+                _database: database,
+            },
+        };
+        Self::ready(running, registry, limited).await
     }
 
-    async fn ready(
-        addresses: &[String],
-        api: &str,
-        store: &str,
-        registry: Registry,
-        health_port: u16,
-        processes: Vec<Process>,
-        place: Place,
-    ) -> Self {
-        for address in addresses {
+    async fn ready(running: Running, registry: Registry, limited: Option<Limited>) -> Self {
+        for address in running.ingests.iter().chain(&running.others) {
             let url = format!("http://{address}/readyz");
             eventually(&format!("{address} is ready"), PATIENCE, async || {
                 let answer = http().get(&url).send().await;
@@ -198,19 +234,30 @@ impl Tier {
             })
             .await;
         }
-        let url = format!("http://{api}");
-        let store = Store::connect(&Options::new(store)).await.unwrap();
+        let url = format!("http://{}", running.api);
+        let store = Store::connect(&Options::new(&running.store)).await.unwrap();
         let second = second_key(&store).await;
         store.close().await;
+        let ingests = running.ingests.iter();
+        let ingests: Vec<String> = ingests.map(|address| format!("http://{address}")).collect();
         Self {
             ann: Api::new(&url, FIRST_KEY),
             bob: Api::new(&url, &second),
+            at_ingest: Api::new(&ingests[0], FIRST_KEY),
+            ingests,
             url,
             registry,
-            health_port,
-            _processes: processes,
-            _place: place,
+            limited,
+            health_port: free_port(),
+            _processes: running.processes,
+            _place: running.place,
         }
+    }
+
+    /// What images begin with: the registry, or whatever is before it.
+    pub(crate) fn host(&self) -> &str {
+        let before = self.limited.as_ref();
+        before.map_or(&self.registry.host, |before| &before.host)
     }
 }
 

@@ -17,6 +17,7 @@ mod inbox;
 mod limits;
 mod listing;
 mod permission;
+mod pushing;
 mod races;
 mod registries;
 mod resolving;
