@@ -3,10 +3,11 @@
 use crate::app::App;
 use crate::first_key::ensure_operator_key;
 use crate::{device, follow, operator, presence, upkeep};
-use actix_web::web;
+use actix_web::{Resource, guard, web};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use utoipa::openapi::{OpenApi, PathItem};
 use utoipa_actix_web::AppExt;
 use utoipa_actix_web::service_config::ServiceConfig;
 use windlass_service::config::Config;
@@ -20,7 +21,7 @@ fn configure(routes: &mut ServiceConfig<'_>) {
 }
 
 /// The OpenAPI document of every route.
-pub(crate) fn document() -> utoipa::openapi::OpenApi {
+pub(crate) fn document() -> OpenApi {
     actix_web::App::new()
         .into_utoipa_app()
         .configure(configure)
@@ -28,26 +29,59 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
         .1
 }
 
+/// The methods that a path takes.
+fn taken(item: &PathItem) -> Vec<&'static str> {
+    [
+        ("GET", item.get.is_some()),
+        ("POST", item.post.is_some()),
+        ("PUT", item.put.is_some()),
+        ("PATCH", item.patch.is_some()),
+        ("DELETE", item.delete.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(method, is_taken)| is_taken.then_some(method))
+    .collect()
+}
+
+/// Answers 405 at a path.
+fn refusing(path: &str, taken: &[&str]) -> Resource {
+    let allow = taken.join(", ");
+    web::resource(path).to(move || {
+        let allow = allow.clone();
+        async move { Err::<&str, Problem>(Problem::MethodNotAllowed(allow)) }
+    })
+}
+
 /// Answers 405 for the methods that a path does not take; actix answers 404 for a path whose every
 /// handler stands behind a method of its own.
-fn refuse_other_methods(document: &utoipa::openapi::OpenApi, routes: &mut web::ServiceConfig) {
+fn refuse_other_methods(document: &OpenApi, routes: &mut web::ServiceConfig) {
     for (path, item) in &document.paths.paths {
-        let taken: Vec<&str> = [
-            ("GET", item.get.is_some()),
-            ("POST", item.post.is_some()),
-            ("PUT", item.put.is_some()),
-            ("PATCH", item.patch.is_some()),
-            ("DELETE", item.delete.is_some()),
-        ]
-        .into_iter()
-        .filter_map(|(method, is_taken)| is_taken.then_some(method))
-        .collect();
-        let allow = taken.join(", ");
-        routes.service(web::resource(path.as_str()).to(move || {
-            let allow = allow.clone();
-            async move { Err::<&str, Problem>(Problem::MethodNotAllowed(allow)) }
-        }));
+        routes.service(refusing(path, &taken(item)));
     }
+}
+
+/// The same for fixed paths that a path with a name in it would take: `…/test` is no id. Comes before all routes.
+fn refuse_other_methods_of_fixed_paths(document: &OpenApi, routes: &mut web::ServiceConfig) {
+    let paths = &document.paths.paths;
+    for (path, item) in paths {
+        if path.contains('{') || !paths.keys().any(|other| takes(other, path)) {
+            continue;
+        }
+        let methods = taken(item);
+        let allowed = methods.clone();
+        let others = guard::fn_guard(move |asked| !allowed.contains(&asked.head().method.as_str()));
+        routes.service(refusing(path, &methods).guard(others));
+    }
+}
+
+/// Whether a path with names in it takes a fixed one.
+fn takes(pattern: &str, path: &str) -> bool {
+    let (of_pattern, of_path) = (pattern.split('/'), path.split('/'));
+    pattern.contains('{')
+        && of_pattern.clone().count() == of_path.clone().count()
+        && of_pattern
+            .zip(of_path)
+            .all(|(part, own)| part == own || part.starts_with('{'))
 }
 
 /// The service's routes and loops.
@@ -74,6 +108,7 @@ pub async fn part(config: &Config, deps: &Deps) -> Result<Part, StartError> {
     });
     let part = Part::new("state-api", move |routes| {
         routes.app_data(app.clone());
+        refuse_other_methods_of_fixed_paths(&document, routes);
         configure(&mut ServiceConfig::new(routes));
         refuse_other_methods(&document, routes);
     });

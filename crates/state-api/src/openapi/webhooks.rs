@@ -149,7 +149,7 @@ fn permit_with_secret() {}
 /// What an endpoint would read a delivery as. Nothing is stored and no signature is looked at.
 #[utoipa::path(
     post, path = "/api/v1/webhooks/{endpoint}/test", tag = "webhooks",
-    request_body(content = Object, description = "The delivery, with the headers that its sender would send", content_type = "application/json"),
+    request_body(content = Option<Vec<u8>>, description = "The delivery, whatever it is, with the headers that its sender would send, `Content-Type` included", content_type = "application/octet-stream"),
     params(("endpoint" = String, Path, description = "The endpoint's name")),
     responses(
         (status = 200, description = "What it would be read as, also where it would be rejected", body = Tried),

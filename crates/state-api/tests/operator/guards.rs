@@ -64,11 +64,16 @@ async fn a_policy_is_switched_once_and_tried() {
             .call("POST", "/image-policies/test", image.clone())
             .await;
         assert_eq!(all.body["policies"][0]["mismatch"], "it is switched off");
-        let one = api.call("POST", &format!("{path}/test"), image).await;
+        let one = api
+            .call("POST", &format!("{path}/test"), image.clone())
+            .await;
         assert_eq!(one.body["policies"][0]["matches"], true, "{one:?}");
         assert_eq!(one.body["policies"][0]["batches"][0]["devices"], 1);
         let bare = json!({"image": "r.io:5000/demo/app"});
         let bare = api.call("POST", "/image-policies/test", bare).await;
+        // What stands beside ids is none of them.
+        let put = api.call("PUT", "/image-policies/test", image).await;
+        assert_eq!(put.status, 405, "{:?}", put.body);
         assert_eq!((bare.status, bare.fields()), (400, vec!["image"]));
     }
 }
