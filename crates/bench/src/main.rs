@@ -10,6 +10,7 @@ mod reference;
 mod reports;
 mod rollout;
 mod table;
+mod webhooks;
 mod wrk;
 
 use anyhow::{Context, Result, bail};
@@ -19,7 +20,7 @@ use windlass_store::{Options, Store};
 /// Which benchmarks, against which PostgreSQL.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// `poll`, `reports`, `rollout`; all of them without a name.
+    /// `poll`, `reports`, `rollout`, `webhooks`; all of them without a name.
     names: Vec<String>,
     /// A PostgreSQL server in which databases may be made and dropped.
     #[arg(long, env = "WINDLASS_BENCH_POSTGRES_URL")]
@@ -81,7 +82,7 @@ fn main() -> Result<()> {
         devices: arguments.devices,
     };
     let names: Vec<&str> = if arguments.names.is_empty() {
-        vec!["poll", "reports", "rollout"]
+        vec!["poll", "reports", "rollout", "webhooks"]
     } else {
         arguments.names.iter().map(String::as_str).collect()
     };
@@ -96,7 +97,10 @@ fn main() -> Result<()> {
                 "poll" => poll::measure(&bench).await?,
                 "reports" => reports::measure(&bench).await?,
                 "rollout" => rollout::measure(&bench).await?,
-                other => bail!("there is no benchmark {other:?}; there are poll, reports, rollout"),
+                "webhooks" => webhooks::measure(&bench).await?,
+                other => bail!(
+                    "there is no benchmark {other:?}; there are poll, reports, rollout, webhooks"
+                ),
             });
         }
         table::print(&rows);
