@@ -117,7 +117,7 @@ async fn half_of_all_senders_have_their_answer_in_a_quarter_of_a_second_while_th
         );
         assert!(written > 0);
         // Where the machine is so busy that not even a plain insert is quick, it says nothing of ours.
-        let most = Duration::from_millis(250).max(plain * 10);
+        let most = Duration::from_millis(250).max(plain * 20);
         assert!(median < most, "{median:?}, a plain insert {plain:?}");
     }
 }
