@@ -71,8 +71,17 @@ async fn a_resumed_rollout_is_not_paused_for_what_was_before() {
 
 #[tokio::test]
 async fn failures_of_a_rollout_that_no_longer_runs_quarantine_its_digest_too() {
-    for status in ["paused", "superseded", "cancelled", "completed"] {
+    let by_tag = format!("digest = NULL, tag = 'v2', known_digest = '{}'", digest(2));
+    let by_digest = "tag = 'v2'".to_owned();
+    for (status, ships) in [
+        ("paused", &by_digest),
+        ("superseded", &by_digest),
+        ("cancelled", &by_digest),
+        ("completed", &by_digest),
+        ("cancelled", &by_tag),
+    ] {
         for world in worlds(3, &strict()).await {
+            world.rollout(ships).await;
             for at in 0..3 {
                 world.scenario.fail(world.device(at)).await;
             }
@@ -90,7 +99,7 @@ async fn failures_of_a_rollout_that_no_longer_runs_quarantine_its_digest_too() {
             let mut read = world.store().read().await.unwrap();
             assert!(
                 quarantine::contains(&mut read, &digest(2)).await.unwrap(),
-                "{status}"
+                "{status} {ships}"
             );
             drop(read);
             assert_eq!(world.scenario.status().await.0, status);

@@ -43,8 +43,9 @@ pub async fn rollouts_with_failures(session: &mut Session) -> Result<Vec<WithFai
     // Whatever happens to a rollout or to its devices is in the log in the same transaction. Events that
     // are not settled count too: they are found once more when they are.
     let others = format!(
-        "r.digest IS NOT NULL AND NOT EXISTS (SELECT 1 FROM quarantined_digests q \
-         WHERE q.digest = r.digest AND q.tag_key = '') AND {failed} \
+        "COALESCE(r.digest, r.known_digest) IS NOT NULL AND NOT EXISTS (SELECT 1 \
+         FROM quarantined_digests q WHERE q.digest = COALESCE(r.digest, r.known_digest) \
+         AND q.tag_key = '') AND {failed} \
          AND NOT EXISTS (SELECT 1 FROM counted_budgets c WHERE c.rollout_id = r.id \
          AND NOT EXISTS (SELECT 1 FROM events e WHERE e.rollout_id = r.id \
          AND (e.tx, e.seq) > (c.tx, c.seq)))"
