@@ -127,9 +127,10 @@ async fn a_good_version_reaches_all_and_a_bad_one_leaves_them_as_they_were() {
                 gap.made, 0,
                 "the next container is made before the old one is stopped: {gap:?}"
             );
-            // Once for its own work, and once for what held up everything meanwhile.
+            // Once for its own work, once for what held up everything meanwhile, and once for what held up this agent
+            // alone: a machine has fewer processors than this test has processes.
             assert!(
-                gap.took <= 2 * longest,
+                gap.took <= 3 * longest,
                 "{} was without for longer than it takes to stop and start one: {gap:?}",
                 device.name
             );
