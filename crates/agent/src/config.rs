@@ -111,6 +111,8 @@ pub struct EngineSection {
     /// A folder on the disk that the engine keeps images on, to tell how much is free; the engine's own
     /// where none is given.
     pub storage: Option<PathBuf>,
+    /// How many times the size of its packed layers a pull is taken to need on the disk; 0: sizes are not asked for.
+    pub unpack_factor: u32,
     /// How long a pull may bring nothing before it has failed, in seconds.
     pub pull_stall_seconds: u64,
 }
@@ -121,6 +123,8 @@ impl Default for EngineSection {
             address: "unix:///var/run/docker.sock".to_owned(),
             scope: None,
             storage: None,
+            // Layers are packed to a half or less, and are there packed too until they are unpacked.
+            unpack_factor: 3,
             pull_stall_seconds: 120,
         }
     }

@@ -5,6 +5,7 @@
 //! | `look` | engine → `Observed` |
 //! | `step` | `Step` → engine |
 //! | `fetch` | pulls, mirrors, what registries offer |
+//! | `room` | how much a pull takes on the disk |
 //! | `own` | the labels by which containers and networks are known |
 //! | `names` | which image goes by which name |
 //! | `prober`, `attempt` | probes, and one try of one |
@@ -21,6 +22,7 @@ mod look;
 mod names;
 mod own;
 mod prober;
+mod room;
 mod step;
 mod taken;
 mod watch;
@@ -53,6 +55,7 @@ pub struct Docker {
     credentials: Credentials,
     mirrors: BTreeMap<String, String>,
     storage: Option<PathBuf>,
+    unpack_factor: u64,
     pull: PullSettings,
     /// What the engine says of itself; asked again after it was away.
     info: Mutex<Option<Info>>,
@@ -87,6 +90,7 @@ impl Docker {
             },
             mirrors: config.registry.mirrors.clone(),
             storage: config.engine.storage.clone(),
+            unpack_factor: config.engine.unpack_factor.into(),
             pull: PullSettings {
                 stall: Duration::from_secs(config.engine.pull_stall_seconds.max(1)),
             },

@@ -21,6 +21,8 @@ pub struct FoundImage {
     pub bytes: u64,
     /// `linux/amd64`; none where it was not asked for.
     pub platform: Option<String>,
+    /// The digests of its layers' archives, from the lowest on; empty where they were not asked for.
+    pub layers: Vec<String>,
 }
 
 /// What a registry has under a name.
@@ -38,7 +40,8 @@ impl Engine {
     /// # Errors
     /// Where the engine does not answer.
     pub async fn images(&self) -> Result<Vec<FoundImage>, Error> {
-        let options = ListImagesOptionsBuilder::default().digests(true).build();
+        // Digests are told without being asked for; Podman 4 answers nothing at all where they are asked for.
+        let options = ListImagesOptionsBuilder::default().build();
         let found = self
             .call("list images", SLOW, async |docker| {
                 docker.list_images(Some(options)).await
@@ -51,6 +54,7 @@ impl Engine {
                 names: names(image.repo_tags, image.repo_digests),
                 bytes: u64::try_from(image.size).unwrap_or_default(),
                 platform: None,
+                layers: Vec::new(),
             })
             .filter(|image| !image.names.is_empty())
             .collect())
@@ -160,6 +164,10 @@ fn read(answer: ImageInspect) -> FoundImage {
             .and_then(|size| u64::try_from(size).ok())
             .unwrap_or_default(),
         platform,
+        layers: answer
+            .root_fs
+            .and_then(|layers| layers.layers)
+            .unwrap_or_default(),
     }
 }
 

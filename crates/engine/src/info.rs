@@ -2,6 +2,9 @@
 
 use crate::engine::{Engine, QUICK};
 use crate::error::Error;
+use bollard::models::RegistryServiceConfig;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Whose engine it is.
@@ -30,6 +33,84 @@ pub struct Info {
     pub cpus: u64,
     /// Bytes of memory.
     pub memory_bytes: u64,
+    /// The registries that it speaks to without TLS.
+    pub plain: Plain,
+}
+
+/// The registries that an engine may speak to without TLS, or without knowing their certificates.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plain {
+    hosts: BTreeSet<String>,
+    /// Addresses and how many of their leading bits count.
+    networks: Vec<(IpAddr, u8)>,
+}
+
+impl Plain {
+    fn of(config: RegistryServiceConfig) -> Self {
+        let network = |text: &String| {
+            let (address, bits) = text.split_once('/')?;
+            Some((address.parse().ok()?, bits.parse().ok()?))
+        };
+        let indices = config.index_configs.into_iter().flatten();
+        Self {
+            hosts: indices
+                .filter(|(_, index)| index.secure == Some(false))
+                .map(|(host, _)| host)
+                .collect(),
+            networks: config
+                .insecure_registry_cidrs
+                .iter()
+                .flatten()
+                .filter_map(network)
+                .collect(),
+        }
+    }
+
+    /// Whether a registry (`host:port`) is one of them. Of those by network, only ones that are named by their
+    /// address are known: names are not resolved.
+    #[must_use]
+    pub fn has(&self, registry: &str) -> bool {
+        if self.hosts.contains(registry) {
+            return true;
+        }
+        let host = match registry.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+            Some(_) | None => registry,
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let host = if host == "localhost" {
+            "127.0.0.1"
+        } else {
+            host
+        };
+        let Ok(address) = host.parse::<IpAddr>() else {
+            return false;
+        };
+        self.networks
+            .iter()
+            .any(|(network, bits)| is_within(address, *network, *bits))
+    }
+}
+
+fn is_within(address: IpAddr, network: IpAddr, bits: u8) -> bool {
+    // Compared from the front: what is shifted out at the back does not count.
+    match (address, network) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => {
+            let differs = one.to_bits() ^ other.to_bits();
+            differs
+                .checked_shr(32_u32.saturating_sub(bits.into()))
+                .unwrap_or(0)
+                == 0
+        }
+        (IpAddr::V6(one), IpAddr::V6(other)) => {
+            let differs = one.to_bits() ^ other.to_bits();
+            differs
+                .checked_shr(128_u32.saturating_sub(bits.into()))
+                .unwrap_or(0)
+                == 0
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+    }
 }
 
 impl Engine {
@@ -80,6 +161,7 @@ impl Engine {
                 .mem_total
                 .and_then(|bytes| u64::try_from(bytes).ok())
                 .unwrap_or(0),
+            plain: info.registry_config.map(Plain::of).unwrap_or_default(),
         })
     }
 }
@@ -104,6 +186,31 @@ fn architecture(kernel: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_registry_may_be_spoken_to_plainly_by_name_or_by_network() {
+        let plain = Plain {
+            hosts: ["registry.lan:5000".to_owned()].into(),
+            networks: vec![
+                ("127.0.0.0".parse().unwrap(), 8),
+                ("10.1.2.0".parse().unwrap(), 23),
+                ("fd00::".parse().unwrap(), 8),
+            ],
+        };
+        for (registry, expected) in [
+            ("registry.lan:5000", true),
+            ("registry.lan", false),
+            ("127.0.0.1:5000", true),
+            ("localhost:5000", true),
+            ("10.1.3.9", true),
+            ("10.1.4.9", false),
+            ("[fd00::1]:5000", true),
+            ("[fe00::1]:5000", false),
+            ("docker.io", false),
+        ] {
+            assert_eq!(plain.has(registry), expected, "{registry}");
+        }
+    }
 
     #[test]
     fn kernels_words_become_the_images_words() {

@@ -33,7 +33,7 @@ pub use error::{Error, is_out_of_space};
 pub use events::Event;
 pub use exec::ExecResult;
 pub use images::{FoundImage, Offered};
-pub use info::{Info, Kind};
+pub use info::{Info, Kind, Plain};
 pub use logs::Line;
 pub use networks::FoundNetwork;
 pub use pull::{Progress, PullSettings};

@@ -181,7 +181,7 @@ pub struct Image {
 pub struct Offer {
     /// Its platforms, `os/architecture[/variant]`; empty where the registry does not tell.
     pub platforms: BTreeSet<String>,
-    /// What a pull takes on the disk at most, in bytes; none where the registry does not tell.
+    /// What a pull takes on the disk, as far as that can be told before, in bytes; none where the registry does not tell.
     pub bytes: Option<u64>,
 }
 

@@ -27,8 +27,8 @@ impl Docker {
         if let Ok(image) = target.parse::<ImageReference>() {
             for place in self.places(&image) {
                 match self.offered(&place).await {
-                    Ok(platforms) => {
-                        offer.platforms = platforms;
+                    Ok(found) => {
+                        offer = found;
                         break;
                     }
                     Err(Trouble::Away(reason)) => return Err(Trouble::Away(reason)),
@@ -44,13 +44,17 @@ impl Docker {
         Ok(())
     }
 
-    async fn offered(&self, image: &ImageReference) -> Result<BTreeSet<String>, Trouble> {
+    async fn offered(&self, image: &ImageReference) -> Result<Offer, Trouble> {
         let login = self.login(image).await?;
-        self.engine
+        let offered = self
+            .engine
             .offered(image, login.as_ref())
             .await
-            .map(|offered| offered.platforms)
-            .map_err(|error| self.trouble(FailureClass::Registry, &error))
+            .map_err(|error| self.trouble(FailureClass::Registry, &error))?;
+        Ok(Offer {
+            platforms: offered.platforms,
+            bytes: self.room(image, login.as_ref()).await,
+        })
     }
 
     /// Pulls an image from its mirror, or from its registry where the mirror has not got it.
@@ -156,7 +160,7 @@ impl Docker {
 }
 
 /// Whether a processor of one kind runs what is made for another; of variants the engine itself is the judge.
-fn can_run(image: &str, engine: &str) -> bool {
+pub(super) fn can_run(image: &str, engine: &str) -> bool {
     let kind = |platform: &str| -> (String, String) {
         let mut parts = platform.split('/').map(str::to_owned);
         (

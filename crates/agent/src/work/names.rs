@@ -93,6 +93,7 @@ mod tests {
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             bytes: 0,
             platform: None,
+            layers: Vec::new(),
         }
     }
 

@@ -82,7 +82,7 @@ pub(super) fn fetch(look: &Look<'_>, key: ServiceKey, made: &Made<'_>) -> Turn {
     if let Some(free) = look.observed.free_bytes.filter(|free| *free < needs) {
         let message = match offer.bytes {
             Some(bytes) => format!(
-                "{image} takes {} and {} are to stay free, but only {} are free",
+                "{image} takes about {} and {} are to stay free, but only {} are free",
                 size(bytes),
                 size(look.settings.reserve_bytes),
                 size(free)
