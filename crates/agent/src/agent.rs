@@ -32,6 +32,17 @@ pub enum RunError {
         "server.url is {0:?}: give the server's address, such as https://windlass.example:8080"
     )]
     Server(String),
+    /// TLS, mostly for want of certificate authorities.
+    #[error(
+        "no connection to {url} can be prepared (where there are no certificate authorities: install ca-certificates, \
+         or mount the host's /etc/ssl)"
+    )]
+    Tls {
+        /// The server.
+        url: String,
+        /// Why.
+        source: windlass_client::Error,
+    },
     /// The state directory.
     #[error(transparent)]
     State(#[from] StateError),
@@ -70,7 +81,13 @@ pub async fn run_watching<M: Machine>(
     shutdown: &CancellationToken,
 ) -> Result<(), RunError> {
     let url = &config.server.url;
-    let client = Client::new(url, None).map_err(|_no_address| RunError::Server(url.clone()))?;
+    let client = Client::new(url, None).map_err(|error| match error {
+        windlass_client::Error::Address(_) => RunError::Server(url.clone()),
+        source => RunError::Tls {
+            url: url.clone(),
+            source,
+        },
+    })?;
     let state = StateDir::open(&config.state_dir)?;
     let Some(lock) = shutdown.run_until_cancelled(own_lock(&state)).await else {
         return Ok(());

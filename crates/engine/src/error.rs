@@ -125,6 +125,8 @@ impl Error {
         let message = message.to_owned();
         match status {
             404 => Self::Missing { action, message },
+            // Podman's word for one that goes while it is asked about.
+            500 if message.contains("no such container") => Self::Missing { action, message },
             409 => Self::Conflict { action, message },
             // An engine that was replaced under us by an older or newer one: asked again, another
             // version is agreed upon.
@@ -199,6 +201,13 @@ mod tests {
             of(500, "port is already allocated"),
             Error::Refused { status: 500, .. }
         ));
+        assert!(
+            of(
+                500,
+                "container x does not exist in database: no such container"
+            )
+            .is_missing()
+        );
         assert!(of(503, "").is_away());
         assert!(
             of(

@@ -29,7 +29,7 @@ pub struct DockerEngine {
     pub host: String,
     socket: PathBuf,
     process: Process,
-    _folder: Option<tempfile::TempDir>,
+    folder: tempfile::TempDir,
 }
 
 impl DockerEngine {
@@ -38,19 +38,41 @@ impl DockerEngine {
     /// # Panics
     /// Where none can run.
     pub async fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().to_owned();
-        Self::start_in(&path, Some(folder)).await
+        Self::start_in(tempfile::tempdir().expect("a temporary folder")).await
     }
 
-    async fn start_in(path: &Path, folder: Option<tempfile::TempDir>) -> Self {
+    /// Starts one whose images are on a disk of their own, of so many MiB: in memory, mounted for it and gone with it.
+    ///
+    /// # Panics
+    /// Where none can run, or this process may not mount.
+    pub async fn start_on_a_disk_of(mib: u32) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).expect("a folder for images");
+        mount(&format!("size={mib}m"), &data);
+        Self::start_in(folder).await
+    }
+
+    /// Gives the disk of its images another size.
+    ///
+    /// # Panics
+    /// Where it has none of its own.
+    pub fn resize_disk(&self, mib: u32) {
+        mount(
+            &format!("remount,size={mib}m"),
+            &self.folder.path().join("data"),
+        );
+    }
+
+    async fn start_in(folder: tempfile::TempDir) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/docker-engine");
-        let socket = path.join("docker.sock");
+        let socket = folder.path().join("docker.sock");
+        let arguments = [&*folder.path().to_string_lossy()];
         let engine = Self {
             host: format!("unix://{}", socket.display()),
-            process: Process::start(&script, &[&path.to_string_lossy()], &[]),
+            process: Process::start(&script, &arguments, &[]),
             socket,
-            _folder: folder,
+            folder,
         };
         engine.answers().await;
         engine
@@ -89,6 +111,20 @@ impl DockerEngine {
     }
 }
 
+/// Mounts a file system in memory. The engine's script unmounts what is below its folder when it ends.
+fn mount(options: &str, at: &Path) {
+    let done = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+        .arg(at)
+        .output()
+        .expect("mount is installed");
+    assert!(
+        done.status.success(),
+        "a disk of its own cannot be mounted (tests that fill one need root and the right to mount): {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}
+
 impl Drop for DockerEngine {
     fn drop(&mut self) {
         // Killed, it would leave its containers and mounts.
@@ -99,6 +135,19 @@ impl Drop for DockerEngine {
 }
 
 impl Registry {
+    /// Pushes an image like those of [`Registry::push_app`] that is larger by so many bytes, packed as well as
+    /// unpacked.
+    ///
+    /// # Panics
+    /// Where the program is not built or the registry refuses it.
+    pub async fn push_large_app(&self, repository: &str, tag: &str, bytes: usize) -> String {
+        let mut program = std::fs::read(image_program()).expect("the program of images");
+        // What stands behind a program is not looked at when it is run.
+        program.extend(noise(bytes));
+        self.push_program(repository, tag, architecture(), &[], &program)
+            .await
+    }
+
     /// Pushes an image of the tests' own program (`crates/test-app`) with these variables; returns its name with tag
     /// and digest.
     ///
@@ -126,6 +175,18 @@ impl Registry {
         variables: &[(&str, &str)],
     ) -> String {
         let program = std::fs::read(image_program()).expect("the program of images");
+        self.push_program(repository, tag, architecture, variables, &program)
+            .await
+    }
+
+    async fn push_program(
+        &self,
+        repository: &str,
+        tag: &str,
+        architecture: &str,
+        variables: &[(&str, &str)],
+        program: &[u8],
+    ) -> String {
         let variables: Vec<String> = variables
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
@@ -136,10 +197,23 @@ impl Registry {
             "config": {"Entrypoint": ["/app"], "Env": variables},
         });
         let digest = self
-            .push_image(repository, tag, ("app", "0000755", &program), config)
+            .push_image(repository, tag, ("app", "0000755", program), config)
             .await;
         format!("{}/{repository}:{tag}@{digest}", self.host)
     }
+}
+
+/// Bytes that cannot be packed.
+fn noise(count: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(count);
+    while bytes.len() < count {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+    }
+    bytes
 }
 
 /// The images' word for this machine's processor.

@@ -56,6 +56,15 @@ impl Process {
         Self::start(&workspace_binary(binary), arguments, environment)
     }
 
+    /// Where one of the workspace's binaries is, as it was built last.
+    ///
+    /// # Panics
+    /// Where it is not built.
+    #[must_use]
+    pub fn program(binary: &str) -> PathBuf {
+        workspace_binary(binary)
+    }
+
     /// Starts it again with the same arguments, after killing it where it still runs. The log goes on.
     ///
     /// # Panics

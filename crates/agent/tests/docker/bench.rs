@@ -2,6 +2,7 @@
 
 use crate::server::Server;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::time::Duration;
 use uuid::Uuid;
 use windlass_engine::{Engine, Found};
@@ -15,7 +16,7 @@ pub(crate) struct Bench {
     pub(crate) scope: String,
     pub(crate) server: Server,
     pub(crate) engine: Engine,
-    host: String,
+    pub(crate) host: String,
     folder: tempfile::TempDir,
     agent: Option<Process>,
 }
@@ -39,21 +40,25 @@ impl Bench {
         }
     }
 
-    /// Starts the agent, with settings beside those that make it quick.
-    pub(crate) fn start(&mut self, further: &[(&str, &str)]) {
-        let state = self.folder.path().join("state");
-        let state = state.to_string_lossy();
-        let mut variables = vec![
-            ("WINDLASS_AGENT_STATE_DIR", &*state),
-            ("WINDLASS_AGENT_SERVER_URL", self.server.url.as_str()),
+    /// A file of the device's, beside the agent's own.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The settings that make an agent quick.
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
+        let state = self.file("state").to_string_lossy().into_owned();
+        let pairs: &[(&str, &str)] = &[
+            ("WINDLASS_AGENT_STATE_DIR", &state),
+            ("WINDLASS_AGENT_SERVER_URL", &self.server.url),
             ("WINDLASS_AGENT_SERVER_PROVISIONING_KEY", "a key"),
             ("WINDLASS_AGENT_SERVER_WAIT_SECONDS", "0"),
             ("WINDLASS_AGENT_SERVER_POLL_SECONDS", "1"),
             ("WINDLASS_AGENT_SERVER_LONGEST_BACKOFF_SECONDS", "1"),
             ("WINDLASS_AGENT_REPORT_GATHER_MS", "50"),
-            ("WINDLASS_AGENT_ENGINE_ADDRESS", self.host.as_str()),
-            ("WINDLASS_AGENT_ENGINE_SCOPE", self.scope.as_str()),
-            ("WINDLASS_AGENT_UPDATE_PREFIX", self.scope.as_str()),
+            ("WINDLASS_AGENT_ENGINE_ADDRESS", &self.host),
+            ("WINDLASS_AGENT_ENGINE_SCOPE", &self.scope),
+            ("WINDLASS_AGENT_UPDATE_PREFIX", &self.scope),
             ("WINDLASS_AGENT_UPDATE_RESERVE_BYTES", "1"),
             ("WINDLASS_AGENT_UPDATE_SETTLE_SECONDS", "2"),
             ("WINDLASS_AGENT_UPDATE_DEADLINE_SECONDS", "10"),
@@ -63,8 +68,31 @@ impl Bench {
             ("WINDLASS_AGENT_UPDATE_RETRY_LONGEST_SECONDS", "4"),
             ("WINDLASS_AGENT_LOG_LEVEL", "debug"),
         ];
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        pairs.iter().map(owned).collect()
+    }
+
+    /// Starts the agent, with settings beside those that make it quick.
+    pub(crate) fn start(&mut self, further: &[(&str, &str)]) {
+        let settings = self.variables();
+        let mut variables: Vec<(&str, &str)> = settings
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         variables.extend(further);
         self.agent = Some(Process::workspace("windlass-agent", &["run"], &variables));
+    }
+
+    /// Runs one of the agent's commands with the same settings; whether it ended well, and what it said.
+    pub(crate) fn command(&self, arguments: &[&str]) -> (bool, String) {
+        let settings = self.variables();
+        let variables: Vec<(&str, &str)> = settings
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let mut process = Process::workspace("windlass-agent", arguments, &variables);
+        let well = process.wait();
+        (well, process.log())
     }
 
     pub(crate) fn agent(&mut self) -> &mut Process {
@@ -130,6 +158,39 @@ impl Bench {
             &format!("{name} fails with {class}"),
             PATIENCE,
             async || self.server.error(name).as_deref() == Some(class),
+        )
+        .await;
+    }
+}
+
+impl Bench {
+    /// Waits until the server is told that a service waits for what is said like this.
+    pub(crate) async fn waits(&self, name: &str, what: &str) {
+        eventually(&format!("{name} waits for {what}"), PATIENCE, async || {
+            let told = self.server.reported(name);
+            told.is_some_and(|told| {
+                told["waitsFor"]
+                    .as_str()
+                    .is_some_and(|why| why.contains(what))
+            })
+        })
+        .await;
+    }
+
+    /// Waits until the server is told of an error of this class, with this in its message.
+    pub(crate) async fn tells_why(&self, name: &str, class: &str, why: &str) {
+        eventually(
+            &format!("{name} fails with {class}: {why}"),
+            PATIENCE,
+            async || {
+                let error = self.server.reported(name).map(|told| told["error"].clone());
+                error.is_some_and(|error| {
+                    error["type"] == json!(class)
+                        && error["message"]
+                            .as_str()
+                            .is_some_and(|said| said.contains(why))
+                })
+            },
         )
         .await;
     }

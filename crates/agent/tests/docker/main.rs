@@ -8,11 +8,18 @@
     reason = "tests are to fail loudly"
 )]
 
+mod adoption;
 mod bench;
+mod disk;
 mod failures;
 mod hand_over;
+mod itself;
 mod kills;
+mod locks;
+mod logs;
 mod outages;
+mod probes;
 mod registries;
 mod server;
+mod specs;
 mod updates;

@@ -13,13 +13,17 @@ struct State {
     uuid: String,
     version: i64,
     services: Value,
+    config: Value,
     reports: Vec<Value>,
+    logs: Vec<Vec<Value>>,
 }
 
 /// The server; it may go away and come back on the same port.
 pub(crate) struct Server {
     pub(crate) url: String,
-    port: u16,
+    pub(crate) port: u16,
+    /// Where it listens: for agents in containers on all addresses.
+    address: &'static str,
     state: Arc<Mutex<State>>,
     runs: Option<MockServer>,
 }
@@ -28,8 +32,18 @@ struct Handler(Arc<Mutex<State>>);
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::start_at("127.0.0.1").await
+    }
+
+    /// One that containers reach at each address of the machine.
+    pub(crate) async fn start_for_containers() -> Self {
+        Self::start_at("0.0.0.0").await
+    }
+
+    async fn start_at(address: &'static str) -> Self {
         let port = free_port();
         let mut server = Self {
+            address,
             url: format!("http://127.0.0.1:{port}"),
             port,
             state: Arc::default(),
@@ -44,7 +58,7 @@ impl Server {
     }
 
     pub(crate) async fn come_back(&mut self) {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", self.port)).unwrap();
+        let listener = std::net::TcpListener::bind((self.address, self.port)).unwrap();
         let server = MockServer::builder().listener(listener).start().await;
         Mock::given(any())
             .respond_with(Handler(Arc::clone(&self.state)))
@@ -58,6 +72,18 @@ impl Server {
         let mut state = self.state();
         state.version += 1;
         state.services = json!(services);
+    }
+
+    /// From now on the target asks for the logs of all services.
+    pub(crate) fn asks_for_logs(&self) {
+        let mut state = self.state();
+        state.version += 1;
+        state.config = json!({"logs": {"ship": true}});
+    }
+
+    /// The batches of lines that came.
+    pub(crate) fn logs(&self) -> Vec<Vec<Value>> {
+        self.state().logs.clone()
     }
 
     /// The last report of a service.
@@ -123,9 +149,22 @@ impl Respond for Handler {
                     apps["1"] = json!({"appId": 1, "appName": "demo", "services": state.services});
                 }
                 let mut body = json!({});
-                body[&state.uuid] = json!({"apps": apps, "config": {}, "version": state.version,
+                if state.config.is_null() {
+                    state.config = json!({});
+                }
+                body[&state.uuid] = json!({"apps": apps, "config": state.config, "version": state.version,
                      "needs_deployment": false, "last_deployed_at": null});
                 ok(body).insert_header("etag", tag.as_str())
+            }
+            "POST" if path.ends_with("/logs") => {
+                let text = String::from_utf8(unpacked(request)).unwrap();
+                let lines: Vec<Value> = text
+                    .lines()
+                    .map(|line| serde_json::from_str(line).unwrap())
+                    .collect();
+                let count = lines.len();
+                state.logs.push(lines);
+                ok(json!({"status": "ok", "received": count}))
             }
             "PATCH" => {
                 let report: Value = serde_json::from_slice(&unpacked(request)).unwrap();
