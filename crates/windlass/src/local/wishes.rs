@@ -53,22 +53,14 @@ pub(super) fn of(book: &Book, known: &[Policy]) -> Wishes {
         .values()
         .filter_map(|taken| Some((taken, taken.image.parse().ok()?)))
         .collect();
-    let mut by: BTreeMap<String, &str> = BTreeMap::new();
     for (taken, image) in &held {
         let problem = match asked(&taken.asks, image) {
             Err(reason) => Some(reason),
             Ok(Asked::Policy(name)) => of_a_person(&name, image, known),
-            Ok(Asked::Own(spec)) => match wishes.policies.get(&spec.name) {
-                Some(other) if *other != *spec => by.get(&spec.name).map(|first| {
-                    format!("it asks for something else than {first}, which has the same image: {first} decides")
-                }),
-                Some(_) => None,
-                None => too_far(&spec, taken, &held).or_else(|| {
-                    by.insert(spec.name.clone(), &taken.name);
-                    wishes.policies.insert(spec.name.clone(), *spec);
-                    None
-                }),
-            },
+            Ok(Asked::Own(spec)) => disagreement(&spec, &held).or_else(|| {
+                wishes.policies.insert(spec.name.clone(), *spec);
+                None
+            }),
         };
         let said = problem.map(|problem| format!("{}: {problem}", taken.name));
         wishes.said.extend(said);
@@ -95,23 +87,27 @@ fn of_a_person(name: &str, image: &ImageReference, known: &[Policy]) -> Option<S
     }
 }
 
-/// Why a range of versions is not followed: it would move another container that did not ask for it.
-fn too_far(spec: &PolicySpec, taken: &Taken, held: &[(&Taken, ImageReference)]) -> Option<String> {
-    if !matches!(spec.tag, TagRule::Semver { .. }) {
-        return None;
-    }
+/// Why there is no policy as one container asks for: a rollout moves every container that the policy takes, and one of
+/// them asks for something else. Nobody is updated against its own labels, so this holds for all who ask for the policy.
+fn disagreement(spec: &PolicySpec, held: &[(&Taken, ImageReference)]) -> Option<String> {
     let rule = Rule::new(&spec.tag).ok()?;
     let moved = held.iter().find(|(other, image)| {
         image.repository().to_string() == spec.image
-            && other.name != taken.name
-            && image.tag().is_some_and(|tag| rule.moves(tag))
-            && !matches!(asked(&other.asks, image), Ok(Asked::Own(own)) if own.tag == spec.tag)
+            && rule.moves(image.tag().unwrap_or("latest"))
+            && asked(&other.asks, image) != Ok(Asked::Own(Box::new(spec.clone())))
     });
     moved.map(|(other, _)| {
-        format!(
-            "windlass.versions would move {} as well, which has the same image: give both the same label",
-            other.name
-        )
+        let other = other.name.as_str();
+        match &spec.tag {
+            TagRule::Semver { .. } => format!(
+                "windlass.versions would move {other} as well, which has the same image and asks for something else, \
+                 so no policy is made for it: give both the same labels"
+            ),
+            _ => format!(
+                "{other} has the same image and tag and asks for something else, so no policy is made for it: \
+                 give both the same labels"
+            ),
+        }
     })
 }
 

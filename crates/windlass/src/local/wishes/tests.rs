@@ -53,25 +53,49 @@ fn containers_of_one_image_and_tag_share_a_policy() {
 }
 
 #[test]
-fn who_asks_for_something_else_of_the_same_image_is_told_who_decides() {
-    let manual = json!({"windlass.update": "manual"});
-    let wishes = of(
-        &book(&[("a", "stable", json!({})), ("b", "stable", manual)]),
-        &[],
-    );
-    assert_eq!(
-        wishes.policies["local/r.local/demo/app:stable"]
-            .strategy
-            .as_str(),
-        "auto"
-    );
-    let [said] = wishes.said.as_slice() else {
-        panic!("{wishes:?}")
-    };
-    assert!(
-        said.starts_with("b: ") && said.contains("a decides"),
-        "{said}"
-    );
+fn where_those_of_one_image_and_tag_disagree_there_is_no_policy_and_all_are_told() {
+    let mine = policy(&json!({"name": "mine", "image": "r.local/**", "strategy": "auto"}));
+    for (other, known, told) in [
+        (json!({"windlass.update": "manual"}), vec![], 2),
+        (json!({"windlass.window": "02:00-04:00"}), vec![], 2),
+        // A policy of a person's that is not there, and one that is and so says nothing of the one that names it.
+        (json!({"windlass.policy": "mine"}), vec![], 2),
+        (json!({"windlass.policy": "mine"}), vec![mine], 1),
+    ] {
+        for turn in [["a", "b"], ["b", "a"]] {
+            let labels = |name: &str| {
+                if name == "a" {
+                    json!({})
+                } else {
+                    other.clone()
+                }
+            };
+            let [first, second] = turn;
+            let held = book(&[
+                (first, "stable", labels(first)),
+                (second, "stable", labels(second)),
+                ("c", "edge", json!({})),
+            ]);
+            let wishes = of(&held, &known);
+            assert_eq!(names(&wishes), ["local/r.local/demo/app:edge"], "{other}");
+            assert_eq!(wishes.said.len(), told, "{wishes:?}");
+            let a = wishes.said.iter().find(|said| said.starts_with("a: "));
+            assert!(
+                a.is_some_and(|said| said.contains("b has the same image and tag")),
+                "{wishes:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_range_is_not_followed_where_another_that_it_moves_asks_for_another_time() {
+    let range = json!({"windlass.versions": ">=1"});
+    let manual = json!({"windlass.versions": ">=1", "windlass.update": "manual"});
+    let held = book(&[("a", "1.2.0", range), ("b", "1.0.0", manual)]);
+    let wishes = of(&held, &[]);
+    assert_eq!(names(&wishes), Vec::<&str>::new());
+    assert_eq!(wishes.said.len(), 2, "{wishes:?}");
 }
 
 #[test]
