@@ -29,6 +29,19 @@ impl Client {
     /// # Errors
     /// [`Error::Address`] where `base` is no http address.
     pub fn new(base: &str, key: Option<String>) -> Result<Self> {
+        Self::with_proxy(base, key, true)
+    }
+
+    /// The same, past the proxy of the environment whatever the address: for a server of this very process, which may
+    /// listen on an address that is not loopback.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn direct(base: &str, key: Option<String>) -> Result<Self> {
+        Self::with_proxy(base, key, false)
+    }
+
+    fn with_proxy(base: &str, key: Option<String>, proxy: bool) -> Result<Self> {
         // One TLS provider for the whole process; a second install is no error.
         rustls::crypto::ring::default_provider()
             .install_default()
@@ -44,7 +57,7 @@ impl Client {
             .connect_timeout(CONNECT)
             // state-api redirects nowhere; what does is another program, which must not get the keys.
             .redirect(reqwest::redirect::Policy::none());
-        if is_loopback(&address) {
+        if !proxy || is_loopback(&address) {
             // Nor must the proxy of the environment get what is for this machine.
             http = http.no_proxy();
         }
@@ -171,6 +184,51 @@ fn unexpected(status: u16, body: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Run by the test below, with a proxy in its environment.
+    #[tokio::test]
+    #[ignore = "only with the environment of the test that runs it"]
+    async fn a_request_past_the_proxy() {
+        let base = std::env::var("WINDLASS_TEST_PAST_PROXY").unwrap();
+        let client = Client::direct(&base, Some("key".to_owned())).unwrap();
+        client.ready().await.ok();
+    }
+
+    #[test]
+    fn what_is_sent_directly_goes_past_the_proxy_of_the_environment() {
+        use std::io::Read as _;
+        let listen = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (server, proxy) = (listen(), listen());
+        // This machine by an address that is not loopback.
+        let base = format!("http://0.0.0.0:{}", server.local_addr().unwrap().port());
+        let through = format!("http://{}", proxy.local_addr().unwrap());
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "http::tests::a_request_past_the_proxy",
+                "--ignored",
+            ])
+            .env("WINDLASS_TEST_PAST_PROXY", base)
+            .env("HTTP_PROXY", &through)
+            .env("http_proxy", &through)
+            .env_remove("NO_PROXY")
+            .env_remove("no_proxy")
+            .spawn()
+            .unwrap();
+        // Whichever is asked answers by hanging up.
+        let (told, asked) = std::sync::mpsc::channel();
+        for (name, listener) in [("the server", server), ("the proxy", proxy)] {
+            let told = told.clone();
+            std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let read = stream.read(&mut [0; 16]).unwrap();
+                told.send((name, read > 0)).unwrap();
+            });
+        }
+        let first = asked.recv_timeout(ANSWER).unwrap();
+        assert_eq!(first, ("the server", true));
+        child.wait().unwrap();
+    }
 
     #[test]
     fn addresses_of_this_machine_are_known() {

@@ -78,7 +78,7 @@ impl Local {
         let state = StateDir::open(&config.state_dir).map_err(|error| failed(&error))?;
         let identity = Identity::of(&state, chrono::Utc::now()).map_err(|error| failed(&error))?;
         let key = keys::operator(&state, deps).await?;
-        let client = Client::new(&url, Some(key))?;
+        let client = Client::direct(&url, Some(key))?;
         Ok(Self {
             config,
             state,
