@@ -214,3 +214,34 @@ pub async fn set(
         .await?;
     Ok(version.map(|(version,)| version))
 }
+
+/// Gives a device a state with a version above `above`, where its version is below that: the database is older than
+/// what the device has taken, and it refuses to go back. Returns the new version, or none where nothing is to be done.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn lift(
+    session: &mut Session,
+    device: DeviceId,
+    state: StateId,
+    above: i64,
+) -> Result<Option<i64>> {
+    let now = session.now();
+    let version: Option<(i64,)> = session
+        .sql(
+            "UPDATE device_targets SET state_id = $1, version = $2, source = $3, rollout_id = NULL, \
+             updated_at = $4, hand_version = $5, hand_at = $6 \
+             WHERE device_uuid = $7 AND version < $8 RETURNING version",
+        )
+        .bind(state.0)
+        .bind(above.saturating_add(1))
+        .bind(TargetSource::Operator.as_str())
+        .bind(now)
+        .bind(above.saturating_add(1))
+        .bind(now)
+        .bind(device.0)
+        .bind(above)
+        .optional()
+        .await?;
+    Ok(version.map(|(version,)| version))
+}

@@ -6,11 +6,13 @@
 mod asks;
 mod follow;
 mod keys;
+mod restore;
 mod target;
 mod wishes;
 
 use crate::exit::Failure;
 use follow::Follower;
+use restore::HadTaken;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,12 +22,13 @@ use tokio_util::sync::CancellationToken;
 use windlass_agent::config::{Config, ConfigError, PREFIX};
 use windlass_agent::identity::Identity;
 use windlass_agent::reconciler::Fault;
-use windlass_agent::state::{REGISTERED, StateDir};
+use windlass_agent::state::StateDir;
 use windlass_agent::taking::{Book, Watching};
 use windlass_agent::work::Docker;
 use windlass_agent::{agent, cli};
 use windlass_client::Client;
 use windlass_service::Deps;
+use windlass_store::provisioning;
 use windlass_types::device::NewProvisioningKey;
 use windlass_types::ids::{DeviceId, FleetId};
 
@@ -106,6 +109,7 @@ impl Local {
             uuid: self.uuid,
             book: book.subscribe(),
             said,
+            had: HadTaken::read(&self.state),
         };
         let fault = std::env::var("WINDLASS_TEST_AGENT_FAULT");
         let fault = fault.map_or_else(|_| Fault::default(), |point| Fault::parse(&point));
@@ -120,20 +124,29 @@ impl Local {
         ended.map_err(|error| Failure::from(cli::Failure::from(error)))
     }
 
-    /// Has the server make a key with which the agent registers, where it has not registered.
+    /// Has the server make a key with which the agent registers, where the store does not know it: a note of the agent's
+    /// that it has registered may be one about a database that is lost.
     async fn provide_key(&mut self) {
-        if self.state.file(REGISTERED).exists() {
-            return;
-        }
         loop {
-            match self.make_key().await {
+            match self.key_if_unknown().await {
                 Ok(key) => {
-                    self.config.server.provisioning_key = Some(key);
+                    self.config.server.provisioning_key = key;
                     return;
                 }
                 Err(reason) => tracing::debug!(reason, "there is no key to register with yet"),
             }
             tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    async fn key_if_unknown(&self) -> Result<Option<String>, String> {
+        let told = |error: windlass_store::Error| error.to_string();
+        let mut session = self.deps.store.read().await.map_err(told)?;
+        let known = provisioning::registered(&mut session, self.uuid).await;
+        drop(session);
+        match known.map_err(told)? {
+            Some(_) => Ok(None),
+            None => self.make_key().await.map(Some),
         }
     }
 

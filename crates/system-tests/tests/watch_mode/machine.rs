@@ -105,6 +105,16 @@ impl Machine {
         self.folder.path().join("data")
     }
 
+    /// Removes the database, and nothing else of the data folder.
+    pub(crate) fn lose_database(&self) {
+        for entry in std::fs::read_dir(self.data()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    }
+
     /// The operator's view; there is a key from the first start on.
     pub(crate) async fn client(&self) -> Client {
         let file = self.folder.path().join("key");

@@ -11,4 +11,5 @@ mod hands;
 mod kills;
 mod machine;
 mod refused;
+mod restored;
 mod updates;

@@ -1,6 +1,7 @@
 //! Has target and policies follow what the agent holds: level by level, so that what was lost or done twice is made
 //! good by the next round.
 
+use super::restore::HadTaken;
 use super::{target, wishes};
 use crate::lookup;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(super) struct Follower {
     pub(super) uuid: DeviceId,
     pub(super) book: watch::Receiver<Arc<Book>>,
     pub(super) said: watch::Sender<Arc<Vec<String>>>,
+    pub(super) had: HadTaken,
 }
 
 impl Follower {
@@ -74,6 +76,11 @@ impl Follower {
     }
 
     async fn round(&self, book: &Book) -> Result<(), String> {
+        let told = |error: windlass_store::Error| error.to_string();
+        self.had
+            .restore(&self.deps, self.uuid)
+            .await
+            .map_err(told)?;
         self.baseline(book).await?;
         let known = lookup::policies(&self.client)
             .await
