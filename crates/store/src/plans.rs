@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 use windlass_types::api::{PlanDecision, TriggerDecision};
 use windlass_types::ids::{
-    CorrelationId, DeliveryId, ImageVersionId, PlanId, PolicyId, RolloutId, TriggerId,
+    CorrelationId, DeliveryId, DeviceId, ImageVersionId, PlanId, PolicyId, RolloutId, TriggerId,
 };
 use windlass_types::image::{Digest, Repository};
 use windlass_types::policy::{Filters, OnUnresolved, RolloutRule};
@@ -164,6 +164,90 @@ pub async fn look_again(session: &mut Session) -> Result<()> {
         .execute()
         .await?;
     Ok(())
+}
+
+/// A pushed version of which nothing was made, because there was no policy or no device for it at that time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassedOver {
+    /// Its id.
+    pub id: ImageVersionId,
+    /// The tag.
+    pub tag: String,
+    /// The digest.
+    pub digest: Digest,
+}
+
+/// What the tags of a repository name now and was passed over, before this policy or the target of this device
+/// became what it is.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn passed_over(
+    session: &mut Session,
+    repository: &Repository,
+    policy: &str,
+    device: DeviceId,
+) -> Result<Vec<PassedOver>> {
+    let (made, given): (Option<DateTime<Utc>>, Option<DateTime<Utc>>) = session
+        .sql(
+            "SELECT (SELECT updated_at FROM image_update_policies WHERE name = $1), \
+             (SELECT updated_at FROM device_targets WHERE device_uuid = $2)",
+        )
+        .bind(policy.to_owned())
+        .bind(device.0)
+        .one()
+        .await?;
+    let (Some(made), Some(given)) = (made, given) else {
+        return Ok(Vec::new());
+    };
+    let rows: Vec<(Uuid, String, String)> = session
+        .sql(
+            "SELECT v.id, v.tag, v.digest FROM image_versions v \
+             WHERE v.repository = $1 AND v.replaced_at IS NULL AND v.planned_at IS NOT NULL \
+             AND v.digest IS NOT NULL \
+             AND EXISTS (SELECT 1 FROM image_plans p WHERE p.image_version_id = v.id) \
+             AND NOT EXISTS (SELECT 1 FROM image_plans p WHERE p.image_version_id = v.id \
+               AND (p.decision NOT IN ('no_policy', 'no_devices') OR p.decided_at >= $2)) \
+             ORDER BY v.id",
+        )
+        .bind(repository.to_string())
+        .bind(made.max(given))
+        .all()
+        .await?;
+    rows.into_iter()
+        .map(|(id, tag, digest)| {
+            Ok(PassedOver {
+                id: ImageVersionId(id),
+                tag,
+                digest: parse("image_versions.digest", &digest)?,
+            })
+        })
+        .collect()
+}
+
+/// Has a version planned anew, as if it had just been pushed. Returns false where somebody else was first, or the tag
+/// has moved on.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn reopen(session: &mut Session, id: ImageVersionId) -> Result<bool> {
+    let opened = session
+        .sql(
+            "UPDATE image_versions SET planned_at = NULL, plan_after = NULL \
+             WHERE id = $1 AND planned_at IS NOT NULL AND replaced_at IS NULL",
+        )
+        .bind(id.0)
+        .execute()
+        .await?;
+    if opened == 0 {
+        return Ok(false);
+    }
+    session
+        .sql("DELETE FROM image_plans WHERE image_version_id = $1")
+        .bind(id.0)
+        .execute()
+        .await?;
+    Ok(true)
 }
 
 /// The policies that have decided about a version, in order, and the next free position.

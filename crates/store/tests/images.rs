@@ -2,15 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "tests are to fail loudly")]
 
 use chrono::{TimeDelta, Utc};
+use serde_json::json;
 use std::collections::BTreeSet;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 use windlass_store::deliveries::{self, Expired, NewDelivery, Told};
 use windlass_store::images::{self, Learned, Wanted};
-use windlass_store::{Clock, Session, Store, image_facts};
+use windlass_store::{Clock, Session, Store, image_facts, plans, policies};
 use windlass_testkit::{fleet, stores, stores_with};
 use windlass_types::delivery::{Decision, Push, PushKind, ReasonCode, SeenVersion};
-use windlass_types::ids::{CorrelationId, DeliveryId, ImageVersionId};
+use windlass_types::ids::{CorrelationId, DeliveryId, ImageVersionId, PolicyId};
 use windlass_types::image::Digest;
 use windlass_types::oci::ImageFacts;
 
@@ -401,5 +402,80 @@ async fn what_is_known_of_an_image_is_forgotten_once_no_tag_names_it_any_more() 
             let known = image_facts::get(&mut session, &repository, &digest(n)).await;
             assert_eq!(known.unwrap().is_some(), there, "{n}");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_was_passed_over_before_policy_and_target_were_there_is_planned_anew_once() {
+    for test in stores_with(Clock::manual(Clock::System.now())).await {
+        let store = &test.store;
+        let device = fleet::add(store, "local", 0..1, &["r.io/demo/app:edge"]).await[0];
+        let mut seen = Vec::new();
+        for (at, (tag, decision)) in [
+            ("edge", "no_policy"),
+            ("stable", "no_devices"),
+            ("bad", "quarantined"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let version = version(tag, Some(u8::try_from(at).unwrap()));
+            assert!(insert(store, &version, None).await);
+            seen.push(version.id);
+            let mut tx = store.begin().await.unwrap();
+            assert!(
+                plans::take_version(&mut tx, version.id)
+                    .await
+                    .unwrap()
+                    .is_some()
+            );
+            plan(&mut tx, version.id, decision).await;
+            tx.commit().await.unwrap();
+        }
+        let passed = async || -> Vec<ImageVersionId> {
+            let mut read = store.read().await.unwrap();
+            let repository = "r.io/demo/app".parse().unwrap();
+            let passed = plans::passed_over(&mut read, &repository, "p", device).await;
+            passed
+                .unwrap()
+                .into_iter()
+                .map(|version| version.id)
+                .collect()
+        };
+        assert_eq!(passed().await, [], "there is no policy");
+        store.clock().advance(TimeDelta::seconds(1));
+        let spec = json!({"name": "p", "image": "r.io/demo/app", "strategy": "auto"});
+        let mut tx = store.begin().await.unwrap();
+        let spec = serde_json::from_value(spec).unwrap();
+        let id = PolicyId(Uuid::now_v7());
+        policies::create(&mut tx, id, &spec, "watch-mode")
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(passed().await, seen[..2]);
+
+        let mut tx = store.begin().await.unwrap();
+        assert!(plans::reopen(&mut tx, seen[0]).await.unwrap());
+        assert!(!plans::reopen(&mut tx, seen[0]).await.unwrap());
+        tx.commit().await.unwrap();
+        let mut read = store.read().await.unwrap();
+        let open = plans::open_versions(&mut read, 3, None, 10).await.unwrap();
+        assert_eq!(open, seen[..1]);
+        drop(read);
+        assert_eq!(passed().await, seen[1..2]);
+
+        // Decided again, with the policy there, it is what it is.
+        let mut tx = store.begin().await.unwrap();
+        assert!(
+            plans::take_version(&mut tx, seen[0])
+                .await
+                .unwrap()
+                .is_some()
+        );
+        let (before, position) = plans::decided(&mut tx, seen[0]).await.unwrap();
+        assert_eq!((before.len(), position), (0, 0));
+        plan(&mut tx, seen[0], "no_devices").await;
+        tx.commit().await.unwrap();
+        assert_eq!(passed().await, seen[1..2]);
     }
 }

@@ -10,11 +10,12 @@ use tokio::sync::watch;
 use windlass_agent::taking::Book;
 use windlass_client::Client;
 use windlass_service::Deps;
-use windlass_store::registry_watch;
+use windlass_store::{plans, registry_watch};
 use windlass_types::api::NewTarget;
 use windlass_types::ids::DeviceId;
 use windlass_types::image::ImageReference;
 use windlass_types::policy::Policy;
+use windlass_types::target::TargetState;
 
 /// What changes together is followed together: compose stops, removes and starts.
 const GATHER: Duration = Duration::from_secs(1);
@@ -86,9 +87,10 @@ impl Follower {
             .await
             .map_err(|error| error.message)?;
         let wishes = wishes::of(book, &known);
-        // First the target: a policy that finds nobody to update would be asked too early.
-        self.target(book).await?;
+        // First the policies: what is new in the target is not to be moved by one that it does not ask for.
         self.policies(&wishes, &known).await?;
+        let target = self.target(book).await?;
+        self.passed_over(&wishes, &target).await?;
         self.said.send_if_modified(|said| {
             let changed = **said != wishes.said;
             for sentence in wishes.said.iter().filter(|one| !said.contains(one)) {
@@ -122,21 +124,49 @@ impl Follower {
         Ok(())
     }
 
-    async fn target(&self, book: &Book) -> Result<(), String> {
+    async fn target(&self, book: &Book) -> Result<TargetState, String> {
         let told = |error: windlass_client::Error| error.to_string();
         let before = self.client.target(self.uuid).await.map_err(told)?;
         let next = target::following(&before.state, book);
         if next == before.state {
-            return Ok(());
+            return Ok(next);
         }
         let next = NewTarget {
             apps: next.apps,
             config: next.config,
         };
-        self.client
+        let set = self
+            .client
             .set_target(self.uuid, Some(before.version), &next)
-            .await
-            .map_err(told)?;
+            .await;
+        Ok(set.map_err(told)?.state)
+    }
+
+    /// Has those versions planned anew that were passed over while policy or target were not there: a container that was
+    /// let go for a moment, or a process that ended between the two.
+    async fn passed_over(
+        &self,
+        wishes: &wishes::Wishes,
+        target: &TargetState,
+    ) -> Result<(), String> {
+        let told = |error: windlass_store::Error| error.to_string();
+        let mut session = self.deps.store.begin().await.map_err(told)?;
+        let mut any = false;
+        for spec in wishes.policies.values() {
+            let Ok(repository) = spec.image.parse() else {
+                continue;
+            };
+            let passed = plans::passed_over(&mut session, &repository, &spec.name, self.uuid).await;
+            for version in passed.map_err(told)? {
+                if target::lacks(target, spec, &version.tag, &version.digest) {
+                    let opened = plans::reopen(&mut session, version.id).await;
+                    any |= opened.map_err(told)?;
+                }
+            }
+        }
+        if any {
+            self.deps.commit(session).await.map_err(told)?;
+        }
         Ok(())
     }
 

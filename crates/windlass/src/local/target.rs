@@ -3,7 +3,10 @@
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use windlass_agent::taking::Book;
+use windlass_core::versions::Rule;
 use windlass_reconcile::spec::ServiceKey;
+use windlass_types::image::{Digest, ImageReference};
+use windlass_types::policy::PolicySpec;
 use windlass_types::target::{TargetApp, TargetService, TargetState};
 
 /// The same target with what is held in it, and without what is held no more. Services that a person put there stay; one
@@ -52,6 +55,24 @@ pub(super) fn following(state: &TargetState, book: &Book) -> TargetState {
     next.apps
         .retain(|key, app| !app.services.is_empty() || had(key));
     next
+}
+
+/// Whether a service that a policy moves from or to this tag runs something else than what it names.
+pub(super) fn lacks(state: &TargetState, spec: &PolicySpec, tag: &str, digest: &Digest) -> bool {
+    let Ok(rule) = Rule::new(&spec.tag) else {
+        return false;
+    };
+    rule.takes(tag)
+        && state.services().any(|(_, service)| {
+            service
+                .image_name
+                .parse::<ImageReference>()
+                .is_ok_and(|image| {
+                    image.repository().to_string() == spec.image
+                        && rule.moves(image.tag().unwrap_or("latest"))
+                        && image.digest() != Some(digest)
+                })
+        })
 }
 
 /// The name of the settings that a service is made from, of one that was taken.

@@ -58,3 +58,32 @@ fn what_is_held_no_more_goes_and_what_a_person_put_there_stays() {
     assert_eq!(images(&both).len(), 2);
     assert_eq!(following(&both, &Book::new()), person);
 }
+
+#[test]
+fn a_pushed_version_is_lacking_where_a_service_that_it_moves_runs_something_else() {
+    let named =
+        |letter: &str| -> Digest { format!("sha256:{}", letter.repeat(64)).parse().unwrap() };
+    let runs = |tag: &str| format!("r.io/a:{tag}@{}", named("1"));
+    let state = following(
+        &TargetState::default(),
+        &book(&[(key(7, 1), &runs("1.2.0"), "s")]),
+    );
+    let fixed = json!({"type": "fixed", "tag": "1.2.0"});
+    let range = json!({"type": "semver", "range": ">=1"});
+    for (image, tag_rule, pushed, digest, lacking) in [
+        ("r.io/a", &fixed, "1.2.0", "2", true),
+        ("r.io/a", &fixed, "1.2.0", "1", false),
+        ("r.io/a", &fixed, "1.3.0", "2", false),
+        ("r.io/a", &range, "1.3.0", "2", true),
+        ("r.io/a", &range, "edge", "2", false),
+        ("r.io/b", &fixed, "1.2.0", "2", false),
+    ] {
+        let spec = json!({"name": "n", "image": image, "strategy": "auto", "tag": tag_rule});
+        let spec = serde_json::from_value(spec).unwrap();
+        assert_eq!(
+            lacks(&state, &spec, pushed, &named(digest)),
+            lacking,
+            "{image} {tag_rule} {pushed} {digest}"
+        );
+    }
+}
