@@ -2,7 +2,7 @@
 
 use crate::address::Address;
 use crate::error::Error;
-use bollard::{API_DEFAULT_VERSION, Docker};
+use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker};
 use std::future::Future;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -56,6 +56,10 @@ impl Engine {
                 limit: QUICK,
             })?
             .map_err(|error| Error::of(ACTION, &error))?;
+        let version = agreed.client_version();
+        let agreed = agreed.with_request_modifier(move |request| {
+            in_version(&version, with_url_safe_login(request))
+        });
         Ok(client.insert(agreed).clone())
     }
 
@@ -103,6 +107,29 @@ impl Engine {
     }
 }
 
+/// Says in which version of the API the request is meant. The client, as of 0.21, begins each path with the
+/// version and then loses it; without one an engine answers in its own newest.
+fn in_version(
+    version: &ClientVersion,
+    mut request: bollard::BollardRequest,
+) -> bollard::BollardRequest {
+    let uri = request.uri();
+    let (Some(scheme), Some(authority), Some(path)) =
+        (uri.scheme_str(), uri.authority(), uri.path_and_query())
+    else {
+        return request;
+    };
+    if path.path().starts_with("/v1.") {
+        return request;
+    }
+    let (major, minor) = (version.major_version, version.minor_version);
+    let with = format!("{scheme}://{authority}/v{major}.{minor}{path}").parse();
+    if let Ok(with) = with {
+        *request.uri_mut() = with;
+    }
+    request
+}
+
 /// The API wants logins in the alphabet for addresses (RFC 4648, section 5); the client uses the other one,
 /// and an engine takes a login that it cannot read for none.
 fn with_url_safe_login(mut request: bollard::BollardRequest) -> bollard::BollardRequest {
@@ -118,3 +145,6 @@ fn with_url_safe_login(mut request: bollard::BollardRequest) -> bollard::Bollard
     }
     request
 }
+
+#[cfg(test)]
+mod tests;
