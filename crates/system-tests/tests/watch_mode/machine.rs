@@ -105,8 +105,9 @@ impl Machine {
         self.folder.path().join("data")
     }
 
-    /// Removes the database, and nothing else of the data folder.
+    /// Removes the database, and nothing else of the data folder. The operator's key is a new one from then on.
     pub(crate) fn lose_database(&self) {
+        std::fs::remove_file(self.folder.path().join("key")).unwrap();
         for entry in std::fs::read_dir(self.data()).unwrap() {
             let path = entry.unwrap().path();
             if path.is_file() {
@@ -124,6 +125,10 @@ impl Machine {
             let Ok(key) = std::fs::read_to_string(&file) else {
                 return false;
             };
+            // The file is there before there is a key.
+            if key.trim().is_empty() {
+                return false;
+            }
             let made = Client::new(&url, Some(key.trim().to_owned())).unwrap();
             let ready = made.ready().await.is_ok();
             client = Some(made);
