@@ -2,9 +2,9 @@
 
 use crate::engine::{Engine, QUICK};
 use crate::error::Error;
-use crate::settings::restart_word;
+use crate::settings::{is_joined, limits_word, restart_word};
 use bollard::models::{
-    ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, PortMap,
+    ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, MountPoint, PortMap,
 };
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use chrono::{DateTime, Utc};
@@ -55,6 +55,30 @@ pub struct Found {
     pub restart: String,
     /// Whether the engine removes it when it ends.
     pub auto_remove: bool,
+    /// Files and folders of the machine that are bound into it.
+    pub binds: BTreeSet<String>,
+    /// What it may use of the machine, in a fixed order; empty where nothing is limited.
+    pub limits: String,
+}
+
+impl Found {
+    /// The networks that it was put into: not the one that engines put everybody into, nor another container's.
+    #[must_use]
+    pub fn joined(&self) -> BTreeSet<String> {
+        let names = self.networks.keys();
+        names
+            .filter(|name| is_joined(&self.network_mode, name))
+            .cloned()
+            .collect()
+    }
+
+    /// Whether it has the socket of an engine.
+    #[must_use]
+    pub fn has_engine_socket(&self) -> bool {
+        let is_socket =
+            |path: &str| path.ends_with("/docker.sock") || path.ends_with("/podman.sock");
+        self.binds.iter().any(|path| is_socket(path))
+    }
 }
 
 /// A container in the list of all.
@@ -158,6 +182,7 @@ fn read(answer: ContainerInspectResponse) -> Found {
     let state = answer.state.unwrap_or_default();
     let config = answer.config.unwrap_or_default();
     let host = answer.host_config.unwrap_or_default();
+    let limits = limits_word(&host);
     let settings = answer.network_settings.unwrap_or_default();
     let networks = settings
         .networks
@@ -202,9 +227,17 @@ fn read(answer: ContainerInspectResponse) -> Found {
         stop_seconds: config
             .stop_timeout
             .and_then(|seconds| u32::try_from(seconds).ok()),
+        binds: binds(answer.mounts.unwrap_or_default()),
+        limits,
         restart: restart_word(host.restart_policy.as_ref()),
         auto_remove: host.auto_remove.unwrap_or_default(),
     }
+}
+
+fn binds(mounts: Vec<MountPoint>) -> BTreeSet<String> {
+    let bound = mounts.into_iter();
+    let bound = bound.filter(|mount| mount.typ.as_deref() == Some("bind"));
+    bound.filter_map(|mount| mount.source).collect()
 }
 
 /// The engine's instants; year 1 means never.

@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::{Created, Found};
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerUpdateBody, EndpointSettings,
-    ImageConfig, MountPoint, MountType, NetworkConnectRequest, NetworkingConfig, RestartPolicy,
-    RestartPolicyNameEnum,
+    HostConfig, ImageConfig, MountPoint, MountType, NetworkConnectRequest, NetworkingConfig,
+    RestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, RenameContainerOptionsBuilder,
@@ -46,6 +46,13 @@ impl ContainerSettings {
     pub fn restart(&self) -> String {
         let host = self.container.host_config.as_ref();
         restart_word(host.and_then(|host| host.restart_policy.as_ref()))
+    }
+
+    /// What it may use of the machine, as [`Found::limits`] says it.
+    #[must_use]
+    pub fn limits(&self) -> String {
+        let host = self.container.host_config.as_ref();
+        host.map(limits_word).unwrap_or_default()
     }
 
     /// The networks that it is to be in.
@@ -176,6 +183,34 @@ impl Engine {
     }
 }
 
+/// What can be changed of a container while it runs, in a fixed order; what is not limited is left out.
+pub(crate) fn limits_word(host: &HostConfig) -> String {
+    let limits = [
+        ("BlkioWeight", host.blkio_weight.map(i64::from)),
+        ("CpuPeriod", host.cpu_period),
+        ("CpuQuota", host.cpu_quota),
+        ("CpuShares", host.cpu_shares),
+        ("Memory", host.memory),
+        ("MemoryReservation", host.memory_reservation),
+        ("MemorySwap", host.memory_swap),
+        ("NanoCpus", host.nano_cpus),
+        ("PidsLimit", host.pids_limit),
+    ];
+    let limits = limits.into_iter().filter_map(|(name, value)| {
+        let value = value.filter(|value| *value != 0)?;
+        Some(format!("{name}={value}"))
+    });
+    let sets = [
+        ("CpusetCpus", &host.cpuset_cpus),
+        ("CpusetMems", &host.cpuset_mems),
+    ];
+    let sets = sets.into_iter().filter_map(|(name, value)| {
+        let value = value.as_ref().filter(|value| !value.is_empty())?;
+        Some(format!("{name}={value}"))
+    });
+    limits.chain(sets).collect::<Vec<_>>().join(" ")
+}
+
 pub(crate) fn restart_word(policy: Option<&RestartPolicy>) -> String {
     let times = policy
         .and_then(|policy| policy.maximum_retry_count)
@@ -267,23 +302,24 @@ fn read(answer: ContainerInspectResponse, image: &ImageConfig) -> ContainerSetti
         host_config: Some(host),
         ..Default::default()
     };
-    let networks = if borrowed || mode == "host" || mode == "none" {
-        BTreeMap::new()
-    } else {
-        let settings = answer.network_settings.unwrap_or_default();
-        let networks = settings.networks.unwrap_or_default();
-        let is_default =
-            |name: &str| name == "bridge" && matches!(mode.as_str(), "bridge" | "default" | "");
-        networks
-            .into_iter()
-            .filter(|(name, _)| !is_default(name))
-            .map(|(name, at)| (name, endpoint(&id, at)))
-            .collect()
-    };
+    let settings = answer.network_settings.unwrap_or_default();
+    let networks = settings.networks.unwrap_or_default();
+    let networks = networks
+        .into_iter()
+        .filter(|(name, _)| is_joined(&mode, name))
+        .map(|(name, at)| (name, endpoint(&id, at)))
+        .collect();
     ContainerSettings {
         container,
         networks,
     }
+}
+
+/// Whether a container of this mode was put into a network, and is not in it by its mode alone.
+pub(crate) fn is_joined(mode: &str, network: &str) -> bool {
+    let by_mode = mode.starts_with("container:") || mode == "host" || mode == "none";
+    let is_default = network == "bridge" && matches!(mode, "bridge" | "default" | "");
+    !by_mode && !is_default
 }
 
 /// What a network was told of the container, without what it made of that.
@@ -314,6 +350,10 @@ fn command(
     let (has, gives) = (some(&entrypoint), some(&image.entrypoint));
     let (runs, usual) = (some(&cmd), some(&image.cmd));
     let cleared = runs.is_empty() && !usual.is_empty();
+    if has.is_empty() && !gives.is_empty() {
+        // Engines tell one that was taken away as none, and take none for the image's.
+        return (Some(vec![String::new()]), cmd);
+    }
     if has != gives || cleared {
         return (entrypoint, cmd);
     }
@@ -343,7 +383,7 @@ fn own_labels(
 }
 
 /// Names the volumes that are really there, also those that were borrowed from other containers.
-fn volumes(host: &mut bollard::models::HostConfig, there: Vec<MountPoint>) {
+fn volumes(host: &mut HostConfig, there: Vec<MountPoint>) {
     let bound = |binds: &[String], at: &str| {
         binds.iter().any(|bind| {
             bind.split(':')

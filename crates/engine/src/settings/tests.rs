@@ -60,6 +60,12 @@ fn a_command_of_ones_own_stays_and_so_does_what_an_entry_point_took_away() {
             Value::Null,
             Value::Null,
         ),
+        // One that was taken away is told as none, and none would be the image's.
+        (
+            json!({"Entrypoint": null, "Cmd": ["work"]}),
+            json!([""]),
+            json!(["work"]),
+        ),
     ] {
         let body = made(json!({"Id": ID, "Config": config}), image.clone());
         assert_eq!(
