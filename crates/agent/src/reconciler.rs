@@ -178,11 +178,10 @@ impl<M: Machine> Reconciler<M> {
             Ok(observed) => observed,
             Err(trouble) => return self.away(turn, &trouble),
         };
-        match timeout(LOOK, self.take(turn, &scene, &observed)).await {
-            Ok(Ok(false)) => {}
-            Ok(Ok(true)) => return Next::Again,
-            Ok(Err(trouble)) => return self.away(turn, &trouble),
-            Err(_late) => return self.away(turn, &no_answer(LOOK)),
+        match self.take(turn, &scene, &observed).await {
+            Ok(false) => {}
+            Ok(true) => return Next::Again,
+            Err(trouble) => return self.away(turn, &trouble),
         }
         turn.away.reset();
         self.kept.leave(&scene, &mut observed);

@@ -17,7 +17,7 @@ use crate::machine::Claim;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::watch;
 use windlass_engine::ContainerSettings;
@@ -79,6 +79,14 @@ pub struct Candidate {
     pub auto_remove: bool,
     /// A container that uses its network.
     pub lends_to: Option<String>,
+    /// Whether the engine may be reached through it.
+    pub leads_to_engine: bool,
+    /// What the engine does when it exits.
+    pub restart: String,
+    /// The networks that it was put into.
+    pub networks: BTreeSet<String>,
+    /// What it may use of the machine, as text.
+    pub limits: String,
 }
 
 /// A container that was taken: what makes a service of it.
@@ -111,7 +119,9 @@ impl Taken {
     pub fn new(take: &Take, settings: ContainerSettings) -> Self {
         let kept = settings.without_labels(label::is_own);
         let mut name = String::new();
-        for byte in Sha256::digest(kept.canonical().as_bytes()).iter().take(8) {
+        // Of the container, too: one in its place that has the same is another one, which runs what it runs.
+        let of = format!("{}\n{}", take.container, kept.canonical());
+        for byte in Sha256::digest(of.as_bytes()).iter().take(8) {
             name.push_str(&format!("{byte:02x}"));
         }
         Self {
@@ -124,6 +134,20 @@ impl Taken {
             settings: name,
             kept,
         }
+    }
+
+    /// Whether a container of it is no longer as it was taken: it can be given another name, another restart policy,
+    /// other networks and other limits while it runs.
+    #[must_use]
+    pub fn differs(&self, candidate: &Candidate) -> bool {
+        let networks: BTreeSet<&str> = self.kept.networks().collect();
+        self.name != candidate.name
+            || self.kept.restart() != candidate.restart
+            || self.kept.limits() != candidate.limits
+            || !networks
+                .iter()
+                .copied()
+                .eq(candidate.networks.iter().map(String::as_str))
     }
 
     /// The service of a target that it is.

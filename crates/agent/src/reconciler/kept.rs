@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 use windlass_reconcile::memory::{Memory, ServiceMemory};
-use windlass_reconcile::observed::Observed;
+use windlass_reconcile::observed::{ContainerState, Observed};
 use windlass_reconcile::spec::{ServiceKey, Wanted};
 use windlass_reconcile::view::ServiceView;
 
@@ -130,8 +130,13 @@ impl Kept {
             book.remove(key);
         }
         for (key, one) in taken {
+            let good = one.spec(key);
+            // What did not prove itself here is not tried again for another name of the same container.
+            let of = memory.services.remove(&key);
+            let failed = of.filter(|of| of.good == good).and_then(|of| of.failed);
             let remembered = ServiceMemory {
-                good: one.spec(key),
+                good,
+                failed,
                 ..ServiceMemory::default()
             };
             memory.services.insert(key, remembered);
@@ -145,7 +150,8 @@ impl Kept {
         Ok(())
     }
 
-    /// Names the services that are in somebody else's hands: those of which the book and the target do not say the same.
+    /// Names the services that are in somebody else's hands: those of which the book and the target do not say the same,
+    /// and those that somebody paused.
     pub(super) fn leave(&self, scene: &Scene, observed: &mut Observed) {
         let wanted = scene.wanted.services.iter();
         let wanted = wanted.filter(|(_, spec)| spec.container.is_taken());
@@ -163,7 +169,13 @@ impl Kept {
             let says = wanted.and_then(|spec| spec.container.settings.as_ref());
             says.is_some() && says == self.book.get(key).map(|taken| &taken.settings)
         };
-        observed.left.retain(|key| !is_agreed(key));
+        // Who holds a container still wants it to be.
+        let held = observed.containers.iter();
+        let held = held.filter(|c| c.state == ContainerState::Paused);
+        let held: BTreeSet<ServiceKey> = held.map(|c| c.service).collect();
+        observed
+            .left
+            .retain(|key| !is_agreed(key) || held.contains(key));
     }
 
     /// Takes back claims whose container is gone for good: another one is in its place, or nobody wants its service. An
@@ -290,3 +302,6 @@ fn recover<T: DeserializeOwned>(state: &StateDir, name: &str) -> Result<Option<T
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

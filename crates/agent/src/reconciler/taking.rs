@@ -1,13 +1,19 @@
 //! Watch mode's part of a look: what is taken and let go, before anything is planned.
 
-use super::{Reconciler, Turn};
+use super::{LOOK, Reconciler, Turn, no_answer};
 use crate::machine::{Machine, Scene, Trouble};
 use crate::taking::{Round, Taken, decide};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
 use windlass_reconcile::memory::FailureClass;
 use windlass_reconcile::observed::Observed;
 use windlass_reconcile::outcome::StepFailure;
+
+/// How long one container may take to tell all that it has, and how long all of one look may.
+const ONE: Duration = Duration::from_secs(10);
+const TAKES: Duration = Duration::from_secs(30);
 
 impl<M: Machine> Reconciler<M> {
     /// Takes and lets go; whether the book is another one now, and what was seen is to be seen anew.
@@ -20,31 +26,58 @@ impl<M: Machine> Reconciler<M> {
         let Some(watching) = &self.watching else {
             return Ok(false);
         };
-        let candidates = self.machine.candidates(scene).await?;
+        // Those that are held and stopped are let go also where nobody can be taken: an engine that is slow to tell of
+        // containers that ask keeps nothing else from being done.
+        let candidates = match timeout(LOOK, self.machine.candidates(scene)).await {
+            Ok(Ok(candidates)) => Some(candidates),
+            Ok(Err(Trouble::Away(reason))) => return Err(Trouble::Away(reason)),
+            Ok(Err(Trouble::Failed(failure))) => {
+                tracing::warn!(error = failure.message, "nothing is taken");
+                None
+            }
+            Err(_late) => {
+                tracing::warn!("nothing is taken: no answer within {} s", LOOK.as_secs());
+                None
+            }
+        };
         let decision = decide(&Round {
-            candidates: &candidates,
+            candidates: candidates.as_deref().unwrap_or_default(),
             containers: &observed.containers,
             memory: &scene.memory,
             book: &scene.taken,
             own: self.own.as_deref(),
             understands: watching.understands,
         });
-        tell(&mut turn.alone, decision.sentences());
+        if candidates.is_some() {
+            tell(&mut turn.alone, decision.sentences());
+        }
         if decision.changes_nothing() {
             return Ok(false);
         }
         let mut taken = BTreeMap::new();
+        let begun = Instant::now();
         for take in &decision.take {
-            // One that went meanwhile is seen to be gone.
-            if let Some(settings) = self.machine.settings(&take.container).await? {
-                tracing::info!(
-                    container = take.name,
-                    image = take.image,
-                    service = %take.key,
-                    "taken as it is"
-                );
-                taken.insert(take.key, Taken::new(take, settings));
+            if begun.elapsed() > TAKES {
+                // The others are, with the next look.
+                break;
             }
+            let asked = timeout(ONE, self.machine.settings(&take.container)).await;
+            let settings = match asked.unwrap_or_else(|_| Err(no_answer(ONE))) {
+                // One that went meanwhile is seen to be gone.
+                Ok(None) => continue,
+                Ok(Some(settings)) => settings,
+                Err(error) => {
+                    tracing::warn!(container = take.name, %error, "it cannot be taken yet");
+                    continue;
+                }
+            };
+            tracing::info!(
+                container = take.name,
+                image = take.image,
+                service = %take.key,
+                "taken as it is"
+            );
+            taken.insert(take.key, Taken::new(take, settings));
         }
         for why in decision.let_go.values() {
             tracing::info!(why, "let go");

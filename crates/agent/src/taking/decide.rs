@@ -67,10 +67,13 @@ pub fn decide(round: &Round<'_>) -> Decision {
     let mut takes: BTreeMap<ServiceKey, Take> = BTreeMap::new();
     for candidate in candidates {
         let held = held_as(round, candidate);
-        let refusal = match refusal(round, candidate) {
-            None if held.is_some() => continue,
-            None => propose(round, candidate, &mut takes).err(),
-            refusal => refusal,
+        let refusal = match (refusal(round, candidate, held), held) {
+            (None, Some(key)) => {
+                takes.extend(changed(round, key, candidate).map(|take| (key, take)));
+                continue;
+            }
+            (None, None) => propose(round, candidate, &mut takes).err(),
+            (refusal, _) => refusal,
         };
         let Some(reason) = refusal else { continue };
         if reason.is_empty() {
@@ -115,7 +118,7 @@ fn held_as(round: &Round<'_>, candidate: &Candidate) -> Option<ServiceKey> {
 }
 
 /// Why a container cannot be held; an empty reason where it does not ask for it.
-fn refusal(round: &Round<'_>, candidate: &Candidate) -> Option<String> {
+fn refusal(round: &Round<'_>, candidate: &Candidate, held: Option<ServiceKey>) -> Option<String> {
     let label = |name: &str| candidate.labels.get(name).map(String::as_str);
     match label(ENABLE).unwrap_or_default() {
         "true" | "1" | "yes" => {}
@@ -148,7 +151,17 @@ fn refusal(round: &Round<'_>, candidate: &Candidate) -> Option<String> {
                 .to_owned(),
         );
     }
-    candidate.lends_to.as_ref().map(|other| {
+    if candidate.leads_to_engine {
+        return Some(
+            "it has the engine's socket, and Windlass may reach the engine through it: without it nothing \
+             could be started any more"
+                .to_owned(),
+        );
+    }
+    // In the middle of an update it would be let go half-way.
+    let under_way = held.is_some_and(|key| is_being_updated(round, key));
+    let lends_to = candidate.lends_to.as_ref().filter(|_| !under_way);
+    lends_to.map(|other| {
         format!(
             "{other} uses its network (network_mode), and would lose it when this one is made anew"
         )
@@ -178,8 +191,6 @@ fn propose(
         let service = &identity.service_name;
         return Err(format!("{name} runs as the service {service} already"));
     }
-    let own = |name: &String| name.starts_with(label::PREFIX) && !label::is_own(name);
-    let asks = candidate.labels.iter().filter(|(name, _)| own(name));
     takes.insert(
         key,
         Take {
@@ -189,10 +200,44 @@ fn propose(
             app_name: identity.app_name,
             service_name: identity.service_name,
             image,
-            asks: asks.map(|(n, v)| (n.clone(), v.clone())).collect(),
+            asks: asks(candidate),
         },
     );
     Ok(())
+}
+
+/// What a container asks for.
+fn asks(candidate: &Candidate) -> Labels {
+    let own = |name: &String| name.starts_with(label::PREFIX) && !label::is_own(name);
+    let asks = candidate.labels.iter().filter(|(name, _)| own(name));
+    asks.map(|(n, v)| (n.clone(), v.clone())).collect()
+}
+
+/// The container of a service that is held, where somebody changed it while it ran: it is taken anew as it is now, so
+/// that the next update keeps that.
+fn changed(round: &Round<'_>, key: ServiceKey, candidate: &Candidate) -> Option<Take> {
+    let taken = round.book.get(&key)?;
+    let of = round.memory.of(key);
+    let aside = of.is_some_and(|of| of.stops.iter().any(|run| run.id == candidate.id));
+    let ours = aside && candidate.restart == "no" && taken.kept.restart() != "no";
+    let alone = of_service(round, key).count() == 1;
+    if !alone || ours || is_being_updated(round, key) || !taken.differs(candidate) {
+        return None;
+    }
+    let image = if candidate.id == taken.container {
+        taken.image.clone()
+    } else {
+        image_of(candidate).ok()?
+    };
+    Some(Take {
+        key,
+        container: candidate.id.clone(),
+        name: candidate.name.clone(),
+        app_name: taken.app_name.clone(),
+        service_name: taken.service_name.clone(),
+        image,
+        asks: asks(candidate),
+    })
 }
 
 /// What runs in a container, by its tag and its registry's digest.
@@ -248,6 +293,12 @@ fn is_up(round: &Round<'_>, key: ServiceKey) -> bool {
             .memory
             .of(key)
             .is_some_and(|of| is_under_way(of, of_service(round, key)))
+}
+
+/// Whether an update of a service has been written down, or something of it was stopped for one.
+fn is_being_updated(round: &Round<'_>, key: ServiceKey) -> bool {
+    let of = round.memory.of(key);
+    of.is_some_and(|of| of.update.is_some() || is_under_way(of, of_service(round, key)))
 }
 
 fn is_under_way<'a>(

@@ -85,6 +85,11 @@ impl Docker {
                     }
                 }
             }
+            match self.give_back(scene, &one).await {
+                Err(Trouble::Away(reason)) => return Err(Trouble::Away(reason)),
+                Err(failed) => tracing::warn!(error = %failed, "its restart policy stays as it is"),
+                Ok(()) => {}
+            }
             let container = match scene.claims.get(&one.id) {
                 Some(claim) => Some(claimed(&one, claim)),
                 None => labelled(&one),

@@ -39,12 +39,13 @@ impl Docker {
                 .await
                 .map_err(|error| self.trouble(FailureClass::Start, &error)),
             Step::Remove { service, id } => {
+                // Before it, so that a removal that is cut off is done again with it.
+                self.move_tag(scene, *service).await?;
+                self.fault.within("remove");
                 self.engine
                     .remove(id)
                     .await
-                    .map_err(|error| self.trouble(FailureClass::Config, &error))?;
-                self.fault.within("remove");
-                self.move_tag(scene, *service).await
+                    .map_err(|error| self.trouble(FailureClass::Config, &error))
             }
             Step::RemoveImage { id } => self.remove_image(scene, id).await,
             Step::RemoveNetwork { name } => self
@@ -204,8 +205,12 @@ impl Docker {
             self.engine.unpause(id).await.map_err(trouble)?;
             self.fault.within("stop");
         }
-        self.keep_down(scene, &found).await?;
-        self.engine.stop(id, seconds(grace)).await.map_err(trouble)
+        self.engine
+            .stop(id, seconds(grace))
+            .await
+            .map_err(trouble)?;
+        // Only then: one that could not be stopped, and is wanted again, is to have what it had.
+        self.keep_down(scene, &found).await
     }
 
     /// Takes the names from an image by which the agent pulled it. Other names are somebody else's, and

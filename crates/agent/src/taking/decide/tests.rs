@@ -23,6 +23,10 @@ fn candidate(name: &str, labels: &[(&str, &str)]) -> Candidate {
         state: ContainerState::Running,
         auto_remove: false,
         lends_to: None,
+        leads_to_engine: false,
+        restart: "no".to_owned(),
+        networks: BTreeSet::new(),
+        limits: String::new(),
     }
 }
 
@@ -163,6 +167,7 @@ fn what_cannot_be_made_anew_faithfully_is_left_alone_and_told_why() {
             with(|c| c.lends_to = Some("vpn".to_owned())),
             "vpn uses its network",
         ),
+        (with(|c| c.leads_to_engine = true), "the engine's socket"),
         (with(|c| c.owner = Owner::Other("x".to_owned())), "scope x"),
         (with(|c| c.names.clear()), "was built on this machine"),
         (
@@ -280,6 +285,61 @@ fn one_that_comes_to_lend_its_network_is_let_go() {
     let decision = world.decide();
     assert!(decision.let_go[&world.key()].contains("torrents uses its network"));
     assert_eq!(decision.take, []);
+}
+
+#[test]
+fn one_that_lends_its_network_in_the_middle_of_an_update_is_held_to_its_end() {
+    let mut world = World::of([candidate("vpn", &[])]).taken();
+    let key = world.key();
+    world.candidates[0].lends_to = Some("torrents".to_owned());
+    let of = ServiceMemory {
+        update: Some(update()),
+        ..ServiceMemory::default()
+    };
+    world.memory.services.insert(key, of);
+    assert_eq!(world.decide(), Decision::default());
+    world.memory.services.clear();
+    assert!(world.decide().let_go.contains_key(&key));
+}
+
+#[test]
+fn one_that_was_changed_while_it_runs_is_taken_anew_as_the_same_service() {
+    let changes: [fn(&mut Candidate); 4] = [
+        |c| c.name = "renamed".to_owned(),
+        |c| c.restart = "always".to_owned(),
+        |c| c.networks = [String::from("front")].into(),
+        |c| c.limits = "Memory=1".to_owned(),
+    ];
+    for change in changes {
+        let mut world = World::of([candidate("web", &[])]).taken();
+        let key = world.key();
+        // What is held is not looked up again.
+        world.candidates[0].names.clear();
+        assert_eq!(world.decide(), Decision::default());
+        change(&mut world.candidates[0]);
+        let decision = world.decide();
+        assert_eq!(decision.let_go, BTreeMap::new());
+        let [take] = decision.take.as_slice() else {
+            panic!("{decision:?}")
+        };
+        assert_eq!((take.key, &take.name), (key, &world.candidates[0].name));
+        assert_eq!(take.image, world.book[&key].image);
+        // Not while an update is under way: it is the update's own work.
+        let of = ServiceMemory {
+            update: Some(update()),
+            ..ServiceMemory::default()
+        };
+        world.memory.services.insert(key, of);
+        assert_eq!(world.decide(), Decision::default());
+    }
+}
+
+fn update() -> Update {
+    Update {
+        fingerprint: "f".to_owned(),
+        locked_since: None,
+        started_at: Some(chrono::DateTime::UNIX_EPOCH),
+    }
 }
 
 #[test]
