@@ -54,14 +54,14 @@ const WRITERS: usize = 4;
 const ROWS: usize = 50;
 const SENDERS: u32 = 16;
 const EACH: u32 = 25;
+/// Long enough for a machine that is busy with other tests; how long answers take is for `scripts/bench`.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn half_of_all_senders_have_their_answer_in_a_quarter_of_a_second_while_the_store_is_busy() {
+async fn while_the_store_is_busy_every_delivery_is_answered_and_kept_once() {
     for test in stores().await {
         let mut config = config();
         config.webhooks.requests_per_minute = 1_000_000;
-        // On a machine that is busy with other tests an answer may take longer than senders are let wait.
-        config.webhooks.store_timeout_ms = 60_000;
         config.http.workers = 2;
         let service = Arc::new(Service::start_with(&test.store, &config).await);
         let busy = Arc::new(AtomicBool::new(true));
@@ -71,7 +71,10 @@ async fn half_of_all_senders_have_their_answer_in_a_quarter_of_a_second_while_th
             writers.spawn(async move {
                 let mut written = 0;
                 while busy.load(Ordering::Relaxed) {
-                    let mut tx = store.begin().await.unwrap();
+                    // Whoever waits for a connection for too long is sent away, here as well.
+                    let Ok(mut tx) = store.begin().await else {
+                        continue;
+                    };
                     let event = || NewEvent::new(EventType::StateChanged, "a busy neighbour");
                     let events = std::iter::repeat_with(event).take(ROWS).collect();
                     windlass_store::events::append_all(&mut tx, events)
@@ -87,60 +90,35 @@ async fn half_of_all_senders_have_their_answer_in_a_quarter_of_a_second_while_th
         for sender in 0..SENDERS {
             let service = Arc::clone(&service);
             senders.spawn(async move {
-                let mut took = Vec::new();
                 for number in 0..EACH {
                     let id = sender * EACH + number;
                     let tag = format!("v{id}");
                     let sent = ghcr("package", &id.to_string(), &tag, Some(&digest(id)), number);
                     let begun = Instant::now();
-                    let response = sent.on(service.post("open")).send().await.unwrap();
-                    assert_eq!(response.status(), 202);
-                    took.push(begun.elapsed());
+                    loop {
+                        let response = sent.on(service.post("open")).send().await.unwrap();
+                        if response.status() == 202 {
+                            break;
+                        }
+                        // On a machine that is busy with other tests: come again.
+                        assert_eq!(response.status(), 503);
+                        assert!(response.headers().contains_key("retry-after"));
+                        assert!(begun.elapsed() < PATIENCE, "{id} is never taken");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
                 }
-                took
             });
         }
-        let mut took: Vec<Duration> = senders.join_all().await.concat();
-        let mut plain = plain_inserts(&test.store).await;
-        plain.sort_unstable();
-        let plain = plain[plain.len() / 2];
+        senders.join_all().await;
         busy.store(false, Ordering::Relaxed);
         let written: usize = writers.join_all().await.iter().sum();
-        took.sort_unstable();
-        let at = |share: usize| took[(took.len() - 1) * share / 100];
-        let (median, late) = (at(50), at(99));
-        println!(
-            "{:?}: {} deliveries of {SENDERS} senders beside {written} rows of {WRITERS} writers: \
-             median {median:?}, 99 % within {late:?}; a plain insert {plain:?}",
-            test.store.kind(),
-            took.len(),
-        );
         assert!(written > 0);
-        // Where the machine is so busy that not even a plain insert is quick, it says nothing of ours.
-        let most = Duration::from_millis(250).max(plain * 20);
-        assert!(median < most, "{median:?}, a plain insert {plain:?}");
+        let kept = i64::from(SENDERS * EACH);
+        for table in ["webhook_deliveries", "image_versions"] {
+            let sql = ["SELECT COUNT(*) FROM ", table].concat();
+            let mut read = test.store.read().await.unwrap();
+            let (count,): (i64,) = read.built(sql).one().await.unwrap();
+            assert_eq!(count, kept, "{table}");
+        }
     }
-}
-
-/// How long a plain insert of an event and its commit take, by as many as there are senders.
-async fn plain_inserts(store: &windlass_store::Store) -> Vec<Duration> {
-    let mut inserts = tokio::task::JoinSet::new();
-    for _ in 0..SENDERS {
-        let store = store.clone();
-        inserts.spawn(async move {
-            let mut took = Vec::new();
-            for _ in 0..EACH {
-                let begun = Instant::now();
-                let mut tx = store.begin().await.unwrap();
-                let event = NewEvent::new(EventType::StateChanged, "a plain insert");
-                windlass_store::events::append_all(&mut tx, vec![event])
-                    .await
-                    .unwrap();
-                tx.commit().await.unwrap();
-                took.push(begun.elapsed());
-            }
-            took
-        });
-    }
-    inserts.join_all().await.concat()
 }
