@@ -81,7 +81,12 @@ pub async fn run_watching<M: Machine>(
     shutdown: &CancellationToken,
 ) -> Result<(), RunError> {
     let url = &config.server.url;
-    let client = Client::new(url, None).map_err(|error| match error {
+    // The server of a watching agent is this very process, wherever it listens: no proxy stands between.
+    let connect = match watching {
+        Some(_) => Client::direct,
+        None => Client::new,
+    };
+    let client = connect(url, None).map_err(|error| match error {
         windlass_client::Error::Address(_) => RunError::Server(url.clone()),
         source => RunError::Tls {
             url: url.clone(),
