@@ -1,113 +1,107 @@
 //! Measures the hot paths side by side with what the machine can do at best. Run by `scripts/bench`,
-//! which brings PostgreSQL and wrk.
+//! which brings PostgreSQL, Redis and wrk.
+//!
+//! * Owns: the list of benchmarks (`benchmarks.rs`, one line each), what a figure is (`row.rs`), and
+//!   how figures are judged, kept and shown.
+//! * Never: part of what is installed; nothing depends on it.
 //!
 //! Each figure comes with its reference, measured in turn with it (A B A B …) in the same run; the
 //! ratio of each pair is what is quoted, because these machines are shared and noisy.
 
+mod bench;
+mod benchmarks;
+mod compare;
+mod figures;
 mod fleet;
+mod load;
+mod machine;
 mod poll;
 mod reference;
 mod reports;
 mod rollout;
+mod row;
 mod table;
 mod webhooks;
 mod wrk;
 
-use anyhow::{Context, Result, bail};
+use crate::bench::Bench;
+use anyhow::{Context, Result};
 use clap::Parser;
-use windlass_store::{Options, Store};
+use std::path::PathBuf;
 
-/// Which benchmarks, against which PostgreSQL.
+/// Measures the hot paths beside their references.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// `poll`, `reports`, `rollout`, `webhooks`; all of them without a name.
+    /// What to measure, as `--list` names it; everything without a name.
     names: Vec<String>,
+    /// Lists the benchmarks and ends.
+    #[arg(long)]
+    list: bool,
     /// A PostgreSQL server in which databases may be made and dropped.
     #[arg(long, env = "WINDLASS_BENCH_POSTGRES_URL")]
-    postgres: String,
+    postgres: Option<String>,
+    /// A Redis server.
+    #[arg(long, env = "WINDLASS_BENCH_REDIS_URL")]
+    redis: Option<String>,
     /// Measured pairs of each benchmark.
     #[arg(long, default_value_t = 5)]
     runs: usize,
     /// Seconds of load in each run.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Devices known.
+    /// Devices known, where the benchmark does not ask for a number of its own.
     #[arg(long, default_value_t = 100_000)]
     devices: i64,
-    /// Where the figures are written as JSON.
+    /// Where the figures are kept as JSON. Of a file that is there, the figures of other benchmarks stay.
     #[arg(long)]
-    json: Option<std::path::PathBuf>,
-}
-
-/// What every benchmark is given.
-struct Bench {
-    postgres: String,
-    runs: usize,
-    seconds: u64,
-    devices: i64,
-}
-
-impl Bench {
-    /// A new database and a store on it.
-    async fn database(&self, name: &str) -> Result<Store> {
-        // The server's own database is not ours to migrate.
-        let admin = Store::connect(&Options::new(self.postgres.clone())).await?;
-        let mut session = admin.read().await?;
-        session
-            .built(format!("DROP DATABASE IF EXISTS {name}"))
-            .execute()
-            .await?;
-        session
-            .built(format!("CREATE DATABASE {name}"))
-            .execute()
-            .await?;
-        drop(session);
-        admin.close().await;
-        let (server, _) = self
-            .postgres
-            .rsplit_once('/')
-            .context("the address names no database")?;
-        let mut options = Options::new(format!("{server}/{name}"));
-        options.max_connections = 20;
-        Ok(Store::open(&options).await?)
-    }
+    json: Option<PathBuf>,
+    /// Prints the figures of these files as a table in Markdown, and ends; the later file counts.
+    #[arg(long, num_args = 1.., value_name = "JSON")]
+    markdown: Vec<PathBuf>,
+    /// Puts the table into this page, between its marks, instead of printing it.
+    #[arg(long, requires = "markdown")]
+    page: Option<PathBuf>,
+    /// Another revision's windlass-bench, to run in turn with this one.
+    #[arg(long, value_name = "PROGRAM")]
+    compare_with: Option<PathBuf>,
+    /// The process whose descendants are ours: all other load is held against the figures.
+    #[arg(long, env = "WINDLASS_BENCH_FAMILY", hide = true)]
+    family: Option<u32>,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if arguments.list {
+        benchmarks::list();
+        return Ok(());
+    }
+    if !arguments.markdown.is_empty() {
+        let figures = figures::Figures::read_all(&arguments.markdown)?;
+        return figures.show(arguments.page.as_deref());
+    }
+    let names = benchmarks::named(&arguments.names)?;
     let bench = Bench {
-        postgres: arguments.postgres,
+        postgres: arguments.postgres.context(
+            "no PostgreSQL is named: give --postgres, or run scripts/bench, which brings one",
+        )?,
+        redis: arguments.redis,
         runs: arguments.runs,
         seconds: arguments.seconds,
         devices: arguments.devices,
+        family: arguments.family.unwrap_or_else(std::process::id),
     };
-    let names: Vec<&str> = if arguments.names.is_empty() {
-        vec!["poll", "reports", "rollout", "webhooks"]
-    } else {
-        arguments.names.iter().map(String::as_str).collect()
-    };
+    if let Some(other) = arguments.compare_with {
+        return compare::run(&bench, &other, &names);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
-        let mut rows = Vec::new();
-        for name in names {
-            eprintln!("measuring {name} …");
-            rows.extend(match name {
-                "poll" => poll::measure(&bench).await?,
-                "reports" => reports::measure(&bench).await?,
-                "rollout" => rollout::measure(&bench).await?,
-                "webhooks" => webhooks::measure(&bench).await?,
-                other => bail!(
-                    "there is no benchmark {other:?}; there are poll, reports, rollout, webhooks"
-                ),
-            });
-        }
-        table::print(&rows);
-        if let Some(path) = arguments.json {
-            std::fs::write(&path, serde_json::to_vec_pretty(&rows)?)
-                .with_context(|| format!("{} cannot be written", path.display()))?;
-        }
-        Ok(())
-    })
+    let run = runtime.block_on(figures::measure(&bench, &names))?;
+    table::print(&run.rows);
+    if let Some(path) = arguments.json {
+        figures::Figures::read_or_new(&path)?
+            .with(run)
+            .write(&path)?;
+    }
+    Ok(())
 }

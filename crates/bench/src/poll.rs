@@ -1,7 +1,8 @@
 //! Polls answered 304: every request another device, its key checked, its ETag compared.
 
-use crate::table::Row;
-use crate::{Bench, fleet, reference, wrk};
+use crate::bench::Bench;
+use crate::row::{Goal, Row};
+use crate::{fleet, reference, wrk};
 use anyhow::{Result, bail};
 use std::io::Write as _;
 use windlass_bus::Bus;
@@ -31,25 +32,20 @@ end
 "#,
         last = bench.devices - 1
     )?;
-    let mut rates = Row {
-        name: format!("polls answered 304, {} devices", bench.devices),
-        unit: "requests/s",
-        ours: Vec::new(),
-        reference_name: "bare actix-web, 2 workers, key and ETag from a map",
-        reference: Vec::new(),
-        note: Some(format!(
-            "wrk shares the machine's {} cores with the server it loads",
-            std::thread::available_parallelism()?
-        )),
-    };
-    let mut p99 = Row {
-        name: "the same, p99".to_owned(),
-        unit: "ms",
-        ours: Vec::new(),
-        reference: Vec::new(),
-        note: None,
-        ..rates_like(&rates)
-    };
+    let bare = "bare actix-web, 2 workers, key and ETag from a map";
+    let mut rates = Row::new(
+        format!("polls answered 304, {} devices", bench.devices),
+        "requests/s",
+    )
+    .against(bare)
+    .goal(Goal::RatioAtLeast(0.8))
+    .note("wrk shares the machine's cores with the server it loads, and with the reference alike");
+    let mut p99 = Row::new(
+        format!("polls answered 304, {} devices, p99", bench.devices),
+        "ms",
+    )
+    .against(bare)
+    .goal(Goal::RatioAtMost(1.5));
     // One warm-up of each, then pairs in turn.
     for target in [port, reference] {
         wrk::run(target, script.path(), 2).await?;
@@ -57,10 +53,8 @@ end
     for _ in 0..bench.runs {
         let ours = wrk::run(port, script.path(), bench.seconds).await?;
         let theirs = wrk::run(reference, script.path(), bench.seconds).await?;
-        rates.ours.push(ours.per_second);
-        rates.reference.push(theirs.per_second);
-        p99.ours.push(ours.p99_ms);
-        p99.reference.push(theirs.p99_ms);
+        rates.pair(ours.per_second, theirs.per_second);
+        p99.pair(ours.p99_ms, theirs.p99_ms);
     }
     // wrk takes any 2xx or 3xx for an answer; our own counters say which it was.
     let others = deps
@@ -84,18 +78,6 @@ end
     deps.shutdown.cancel();
     drop(config);
     Ok(vec![rates, p99])
-}
-
-/// A row with the reference of another and nothing measured yet.
-fn rates_like(row: &Row) -> Row {
-    Row {
-        name: String::new(),
-        unit: row.unit,
-        ours: Vec::new(),
-        reference_name: row.reference_name,
-        reference: Vec::new(),
-        note: None,
-    }
 }
 
 /// Starts state-api on a free port and waits until it answers.

@@ -1,7 +1,8 @@
 //! Reports, each durable before its 200, against multi-row upserts straight into the database.
 
-use crate::table::Row;
-use crate::{Bench, fleet, poll, wrk};
+use crate::bench::Bench;
+use crate::row::{Goal, Row};
+use crate::{fleet, poll, wrk};
 use anyhow::Result;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::json;
@@ -32,31 +33,28 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Row>> {
         .execute()
         .await?;
     session.commit().await?;
-    let mut row = Row {
-        name: format!("durable reports, {devices} devices"),
-        unit: "reports/s",
-        ours: Vec::new(),
-        reference_name: "upserts of 100 rows by 4 connections, synchronous_commit on",
-        reference: Vec::new(),
-        note: Some("over HTTP with 256 connections, against no HTTP at all".to_owned()),
-    };
-    let mut p99 = Row {
-        name: "the same, p99 of a report".to_owned(),
-        unit: "ms",
-        ours: Vec::new(),
-        reference_name: "the time of one upsert of 100 rows (mean)",
-        reference: Vec::new(),
-        note: None,
-    };
+    let mut row = Row::new(format!("durable reports, {devices} devices"), "reports/s")
+        .against("upserts of 100 rows by 4 connections, synchronous_commit on")
+        .goal(Goal::RatioAtLeast(0.5))
+        .note("over HTTP with 256 connections, against no HTTP at all")
+        .wants_cores(
+            4,
+            "the load generator shares them with the server and PostgreSQL",
+        );
+    let mut p99 = Row::new(format!("durable reports, {devices} devices, p99"), "ms")
+        .against("the time of one upsert of 100 rows (mean)")
+        .goal(Goal::AtMost(60.0))
+        .wants_cores(
+            4,
+            "the load generator shares them with the server and PostgreSQL",
+        );
     wrk::run(port, script.path(), 2).await?;
     upserts(&store, devices, Duration::from_secs(1)).await?;
     for _ in 0..bench.runs {
         let ours = wrk::run(port, script.path(), bench.seconds).await?;
         let rows = upserts(&store, devices, Duration::from_secs(bench.seconds)).await?;
-        row.ours.push(ours.per_second);
-        row.reference.push(rows);
-        p99.ours.push(ours.p99_ms);
-        p99.reference.push(1000.0 * (GROUP * WRITERS) as f64 / rows);
+        row.pair(ours.per_second, rows);
+        p99.pair(ours.p99_ms, 1000.0 * (GROUP * WRITERS) as f64 / rows);
     }
     deps.shutdown.cancel();
     Ok(vec![row, p99])

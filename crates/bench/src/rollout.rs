@@ -1,8 +1,9 @@
 //! Creating a staged rollout over the whole fleet and admitting its first batch, against a plain
 //! `INSERT … SELECT` of as many narrow rows.
 
-use crate::table::Row;
-use crate::{Bench, fleet};
+use crate::bench::Bench;
+use crate::fleet;
+use crate::row::Row;
 use anyhow::{Result, bail};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -21,24 +22,20 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Row>> {
     let (served, http) = (deps.clone(), config.http.clone());
     let listener = listen("127.0.0.1:0")?;
     tokio::spawn(async move { serve(vec![part], &served, &http, listener).await });
-    let mut row = Row {
-        name: format!(
+    let mut row = Row::new(
+        format!(
             "staged rollout over {} devices created, 10 % admitted",
             bench.devices
         ),
-        unit: "s",
-        ours: Vec::new(),
-        reference_name: "INSERT … SELECT of as many narrow rows with a primary key",
-        reference: Vec::new(),
-        note: None,
-    };
+        "s",
+    )
+    .against("INSERT … SELECT of as many narrow rows with a primary key");
     for run in 0..=bench.runs {
         let ours = rollout(&deps, run).await?;
         let plain = insert_select(&store).await?;
         // The first pair warms up.
         if run > 0 {
-            row.ours.push(ours);
-            row.reference.push(plain);
+            row.pair(ours, plain);
         }
     }
     deps.shutdown.cancel();

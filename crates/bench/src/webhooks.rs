@@ -1,8 +1,8 @@
 //! Webhooks while the database is busy, against a plain insert of a delivery into the same table by as many
 //! connections, on both databases.
 
-use crate::Bench;
-use crate::table::Row;
+use crate::bench::Bench;
+use crate::row::Row;
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::sync::Arc;
@@ -46,27 +46,21 @@ async fn beside_writers(bench: &Bench, name: &str, store: Store) -> Result<[Row;
     for _ in 0..WRITERS {
         writers.spawn(write(store.clone(), Arc::clone(&busy)));
     }
-    let row = |name: String, note| Row {
-        name,
-        unit: "ms",
-        ours: Vec::new(),
-        reference_name: "the same for a plain insert of a delivery and its commit",
-        reference: Vec::new(),
-        note,
+    let row = |name: String| {
+        Row::new(name, "ms").against("the same for a plain insert of a delivery and its commit")
     };
-    let note = format!("{SENDERS} senders over HTTP, beside {WRITERS} writers of {ROWS} rows each");
-    let mut median = row(format!("webhook answered, median, busy {name}"), Some(note));
-    let mut late = row("the same, p99".to_owned(), None);
+    let mut median = row(format!("webhook answered, median, busy {name}")).note(format!(
+        "{SENDERS} senders over HTTP, beside {WRITERS} writers of {ROWS} rows each"
+    ));
+    let mut late = row(format!("webhook answered, p99, busy {name}"));
     for run in 0..=bench.runs {
         let length = Duration::from_secs(if run == 0 { 1 } else { bench.seconds });
         let ours = deliveries(&url, length).await?;
         let plain = inserts(&store, length).await?;
         // The first pair warms up.
         if run > 0 {
-            median.ours.push(at(&ours, 50)?);
-            median.reference.push(at(&plain, 50)?);
-            late.ours.push(at(&ours, 99)?);
-            late.reference.push(at(&plain, 99)?);
+            median.pair(at(&ours, 50)?, at(&plain, 50)?);
+            late.pair(at(&ours, 99)?, at(&plain, 99)?);
         }
     }
     busy.store(false, Ordering::Relaxed);

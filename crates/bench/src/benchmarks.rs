@@ -1,0 +1,58 @@
+//! The list of benchmarks: one line for each.
+
+use crate::bench::Bench;
+use crate::row::Row;
+use crate::{poll, reports, rollout, webhooks};
+use anyhow::{Result, bail};
+use std::future::Future;
+use std::pin::Pin;
+
+/// What a benchmark does: its figures, each with its reference.
+type Measure = for<'b> fn(&'b Bench) -> Pin<Box<dyn Future<Output = Result<Vec<Row>>> + 'b>>;
+
+/// One benchmark.
+pub(crate) struct Benchmark {
+    /// How it is asked for.
+    pub(crate) name: &'static str,
+    /// What it measures.
+    about: &'static str,
+    /// Measures it.
+    pub(crate) measure: Measure,
+}
+
+/// All of them, in the order in which they are run.
+#[rustfmt::skip]
+const ALL: &[Benchmark] = &[
+    Benchmark { name: "poll", about: "polls answered 304, beside a bare actix-web server", measure: |bench| Box::pin(poll::measure(bench)) },
+    Benchmark { name: "reports", about: "durable reports, beside multi-row upserts", measure: |bench| Box::pin(reports::measure(bench)) },
+    Benchmark { name: "rollout", about: "a staged rollout made and its first batch admitted, beside INSERT … SELECT", measure: |bench| Box::pin(rollout::measure(bench)) },
+    Benchmark { name: "webhooks", about: "webhooks answered while the database is busy, beside a plain insert", measure: |bench| Box::pin(webhooks::measure(bench)) },
+];
+
+/// Prints them.
+pub(crate) fn list() {
+    for benchmark in ALL {
+        println!("{:<12} {}", benchmark.name, benchmark.about);
+    }
+}
+
+/// Those with these names, in this order; all without a name.
+///
+/// # Errors
+/// For a name that is none.
+pub(crate) fn named(names: &[String]) -> Result<Vec<&'static Benchmark>> {
+    if names.is_empty() {
+        return Ok(ALL.iter().collect());
+    }
+    let find = |name: &String| match ALL.iter().find(|benchmark| benchmark.name == name) {
+        Some(benchmark) => Ok(benchmark),
+        None => {
+            let known: Vec<_> = ALL.iter().map(|benchmark| benchmark.name).collect();
+            bail!(
+                "there is no benchmark {name:?}; there are {}",
+                known.join(", ")
+            )
+        }
+    };
+    names.iter().map(find).collect()
+}
