@@ -2,7 +2,7 @@
 
 use crate::bench::Bench;
 use crate::row::Row;
-use crate::{poll, reports, rollout, webhooks};
+use crate::{changed, idle, poll, poll_million, reports, rollout, start, webhooks};
 use anyhow::{Result, bail};
 use std::future::Future;
 use std::pin::Pin;
@@ -24,6 +24,10 @@ pub(crate) struct Benchmark {
 #[rustfmt::skip]
 const ALL: &[Benchmark] = &[
     Benchmark { name: "poll", about: "polls answered 304, beside a bare actix-web server", measure: |bench| Box::pin(poll::measure(bench)) },
+    Benchmark { name: "poll_million", about: "polls answered 304 with ten times as many devices, beside a tenth of them; memory of each device", measure: |bench| Box::pin(poll_million::measure(bench)) },
+    Benchmark { name: "changed", about: "polls answered 200 after a change, beside those answered 304", measure: |bench| Box::pin(changed::measure(bench)) },
+    Benchmark { name: "idle", about: "50,000 held polls: memory of each, and all told of a change", measure: |bench| Box::pin(idle::measure(bench)) },
+    Benchmark { name: "start", about: "state-api from its start with ten times as many devices, which poll meanwhile", measure: |bench| Box::pin(start::measure(bench)) },
     Benchmark { name: "reports", about: "durable reports, beside multi-row upserts", measure: |bench| Box::pin(reports::measure(bench)) },
     Benchmark { name: "rollout", about: "a staged rollout made and its first batch admitted, beside INSERT … SELECT", measure: |bench| Box::pin(rollout::measure(bench)) },
     Benchmark { name: "webhooks", about: "webhooks answered while the database is busy, beside a plain insert", measure: |bench| Box::pin(webhooks::measure(bench)) },

@@ -10,16 +10,22 @@
 
 mod bench;
 mod benchmarks;
+mod changed;
 mod compare;
 mod figures;
 mod fleet;
+mod idle;
+mod known;
 mod load;
 mod machine;
 mod poll;
+mod poll_million;
 mod reference;
 mod reports;
 mod rollout;
 mod row;
+mod served;
+mod start;
 mod table;
 mod webhooks;
 mod wrk;
@@ -70,6 +76,9 @@ struct Arguments {
 }
 
 fn main() -> Result<()> {
+    if let Some(url) = served::asked() {
+        return served::run(&url);
+    }
     let arguments = Arguments::parse();
     if arguments.list {
         benchmarks::list();

@@ -95,7 +95,6 @@ impl Row {
     }
 
     /// One run of ours, where there is no reference.
-    #[allow(dead_code, reason = "for benchmarks to come")]
     pub(crate) fn run(&mut self, ours: f64) {
         self.ours.push(ours);
     }
