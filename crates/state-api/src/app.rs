@@ -1,9 +1,11 @@
 //! What the handlers of the service share.
 
+use crate::asks::{Strangers, Targets};
 use crate::auth::OperatorKeys;
 use crate::bodies::Bodies;
 use crate::cache::Cache;
 use crate::limit::AddressLimit;
+use crate::lookups::Lookups;
 use crate::metrics::Metrics;
 use crate::report_writer::ReportWriter;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use windlass_service::config::{Config, StateApiSection};
 use windlass_service::keys::Pepper;
 use windlass_service::{Deps, StartError};
 
-/// Requests that may look for an unknown device in the store at once: a few, so that a fleet that
+/// Requests that may look for the owner of an unknown key in the store at once: a few, so that a fleet that
 /// comes back before the cache is filled leaves the store room for everything else.
 const LOOKUPS: usize = 4;
 
@@ -31,8 +33,10 @@ pub(crate) struct App {
     pub(crate) operators: OperatorKeys,
     /// Devices in memory.
     pub(crate) cache: Arc<Cache>,
-    /// Target states as text.
-    pub(crate) bodies: Bodies,
+    /// Targets in the store.
+    pub(crate) targets: Lookups<Targets>,
+    /// Devices in the store that are not in memory.
+    pub(crate) strangers: Lookups<Strangers>,
     /// Where reports are handed in.
     pub(crate) reports: ReportWriter,
     /// How often one address may be refused, or register a new device.
@@ -41,7 +45,7 @@ pub(crate) struct App {
     pub(crate) room: Arc<Semaphore>,
     /// Whose turn it is to register or to exchange keys.
     pub(crate) provisioning: Semaphore,
-    /// Whose turn it is to look for an unknown device in the store.
+    /// Whose turn it is to look for the owner of an unknown key in the store.
     pub(crate) lookups: Semaphore,
     /// What the device side counts.
     pub(crate) metrics: Metrics,
@@ -57,10 +61,20 @@ impl App {
         let settings = config.state_api.clone();
         let metrics = Metrics::new(&deps.metrics)
             .map_err(|error| StartError::Part(format!("a metric is wrong: {error}")))?;
+        let cache = Arc::new(Cache::new());
+        let targets = Targets {
+            store: deps.store.clone(),
+            bodies: Bodies::default(),
+        };
+        let strangers = Strangers {
+            store: deps.store.clone(),
+            cache: Arc::clone(&cache),
+        };
         Ok(Self {
             operators: OperatorKeys::new(&pepper, settings.api_key.as_deref()),
-            cache: Arc::new(Cache::new()),
-            bodies: Bodies::default(),
+            cache,
+            targets: Lookups::new(targets, metrics.lookups("target")),
+            strangers: Lookups::new(strangers, metrics.lookups("credentials")),
             reports: ReportWriter::start(
                 deps,
                 &metrics,

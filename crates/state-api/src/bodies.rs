@@ -1,9 +1,8 @@
 //! Target states as text, ready to be sent: a rollout gives few states to many devices.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use windlass_service::Problem;
-use windlass_store::{Session, targets};
+use windlass_store::{Error, Session, targets};
 use windlass_types::ids::StateId;
 
 /// Bytes kept at most. States are a few kilobytes each, so that is thousands of them.
@@ -20,34 +19,54 @@ struct Kept {
 pub(crate) struct Bodies(Mutex<Kept>);
 
 impl Bodies {
-    /// The fields of this state without the braces around them: `"apps":{…},"config":{…}`.
+    /// The fields of these states without the braces around them: `"apps":{…},"config":{…}`.
     ///
     /// # Errors
     /// What the store says.
     pub(crate) async fn get(
         &self,
         session: &mut Session,
-        id: StateId,
-    ) -> Result<Arc<str>, Problem> {
-        if let Some(text) = self.kept().texts.get(&id) {
-            return Ok(Arc::clone(text));
+        ids: impl Iterator<Item = StateId>,
+    ) -> Result<BTreeMap<StateId, Arc<str>>, Error> {
+        let (mut texts, mut missing) = (BTreeMap::new(), Vec::new());
+        {
+            let kept = self.kept();
+            for id in ids {
+                if texts.contains_key(&id) {
+                    continue;
+                }
+                let text = kept.texts.get(&id).map(Arc::clone);
+                if text.is_none() {
+                    missing.push(id);
+                }
+                texts.insert(id, text.unwrap_or_else(|| Arc::from("")));
+            }
         }
-        let state = targets::states(session, &[id])
-            .await?
-            .remove(&id)
-            .unwrap_or_default();
-        let whole = serde_json::to_string(&state).map_err(Problem::internal)?;
-        let inner = whole.strip_prefix('{').and_then(|s| s.strip_suffix('}'));
-        let text: Arc<str> = inner.unwrap_or_default().into();
+        if missing.is_empty() {
+            return Ok(texts);
+        }
+        let mut states = targets::states(session, &missing).await?;
+        for id in missing {
+            let state = states.remove(&id).unwrap_or_default();
+            let whole =
+                serde_json::to_string(&state).map_err(|error| Error::Encode(error.into()))?;
+            let inner = whole.strip_prefix('{').and_then(|s| s.strip_suffix('}'));
+            let text: Arc<str> = inner.unwrap_or_default().into();
+            self.keep(id, &text);
+            texts.insert(id, text);
+        }
+        Ok(texts)
+    }
+
+    fn keep(&self, id: StateId, text: &Arc<str>) {
         let mut kept = self.kept();
         if kept.bytes + text.len() > MOST {
             // Those in use come back at once; that is cheaper than knowing which they are.
             *kept = Kept::default();
         }
-        if kept.texts.insert(id, Arc::clone(&text)).is_none() {
+        if kept.texts.insert(id, Arc::clone(text)).is_none() {
             kept.bytes += text.len();
         }
-        Ok(text)
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {

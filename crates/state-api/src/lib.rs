@@ -10,6 +10,7 @@
 //! * Test it with: `scripts/test -p windlass-state-api`.
 
 mod app;
+mod asks;
 mod auth;
 mod bodies;
 mod cache;
@@ -17,6 +18,7 @@ mod device;
 mod first_key;
 mod follow;
 mod limit;
+mod lookups;
 mod metrics;
 mod openapi;
 mod operator;

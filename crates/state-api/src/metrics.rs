@@ -1,7 +1,9 @@
 //! What the device side counts. Labels are bounded.
 
 use prometheus::core::Collector;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
 
 /// Metrics of the device side.
 #[derive(Debug, Clone)]
@@ -10,6 +12,8 @@ pub(crate) struct Metrics {
     pub(crate) reports: IntCounterVec,
     /// Reports written together.
     pub(crate) group: Histogram,
+    /// Devices looked up by one statement.
+    lookups: HistogramVec,
     /// Devices in memory.
     pub(crate) devices: IntGauge,
     /// Devices whose poll is held.
@@ -17,6 +21,9 @@ pub(crate) struct Metrics {
     /// Log lines that were stored.
     pub(crate) log_lines: IntCounter,
 }
+
+/// Bounds of groups: of one, and of a few up to a thousand.
+const GROUPS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1000.0];
 
 impl Metrics {
     /// Registers them.
@@ -42,7 +49,18 @@ impl Metrics {
                         "windlass_device_report_group_size",
                         "Reports that were written in one transaction.",
                     )
-                    .buckets(vec![1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1000.0]),
+                    .buckets(GROUPS.to_vec()),
+                )?,
+            ),
+            lookups: register(
+                registry,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "windlass_device_lookup_group_size",
+                        "Devices that were looked up in the store by one statement.",
+                    )
+                    .buckets(GROUPS.to_vec()),
+                    &["what"],
                 )?,
             ),
             devices: register(
@@ -64,6 +82,11 @@ impl Metrics {
                 )?,
             ),
         })
+    }
+
+    /// Where look-ups of one kind are counted.
+    pub(crate) fn lookups(&self, what: &str) -> Histogram {
+        self.lookups.with_label_values(&[what])
     }
 }
 

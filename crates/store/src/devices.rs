@@ -318,37 +318,57 @@ pub async fn credentials_page(
 /// # Errors
 /// Whatever the database says.
 pub async fn credentials(session: &mut Session, devices: &[DeviceId]) -> Result<Vec<Credentials>> {
-    let kind = session.kind();
     let mut found = Vec::with_capacity(devices.len());
     for chunk in devices.chunks(CHUNK) {
-        let statement = session.built(format!(
-            "{CREDENTIALS} WHERE d.uuid IN {}",
-            placeholders(kind, 1, 1, chunk.len())
-        ));
-        let rows: Vec<CredentialRow> = bind_all(statement, chunk).all().await?;
+        let rows: Vec<CredentialRow> = among(session, CREDENTIALS, "d.uuid", chunk).all().await?;
         found.extend(rows.into_iter().map(Credentials::from));
     }
     Ok(found)
+}
+
+/// These devices' targets by name: version, and the state to be in. Those that are not known are left out.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn targets_of(
+    session: &mut Session,
+    devices: &[DeviceId],
+) -> Result<Vec<(DeviceId, i64, StateId)>> {
+    const SELECT: &str = "SELECT device_uuid, version, state_id FROM device_targets";
+    let mut found = Vec::with_capacity(devices.len());
+    for chunk in devices.chunks(CHUNK) {
+        let statement = among(session, SELECT, "device_uuid", chunk);
+        let rows: Vec<(Uuid, i64, Uuid)> = statement.all().await?;
+        found.extend(
+            rows.into_iter()
+                .map(|(device, version, state)| (DeviceId(device), version, StateId(state))),
+        );
+    }
+    Ok(found)
+}
+
+/// `select` for these devices. The list has a power of two of places, the last device in those left over: so a
+/// few statements serve every number of devices, and stay prepared.
+fn among<'t>(
+    session: &'t mut Session,
+    select: &str,
+    column: &str,
+    devices: &[DeviceId],
+) -> Statement<'t> {
+    let places = devices.len().next_power_of_two();
+    let list = placeholders(session.kind(), 1, 1, places);
+    let statement = session.built(format!("{select} WHERE {column} IN {list}"));
+    let last = devices.last().copied();
+    let rest = last.into_iter().cycle().take(places - devices.len());
+    rest.fold(bind_all(statement, devices), |statement, device| {
+        statement.bind(device.0)
+    })
 }
 
 pub(crate) fn bind_all<'t>(statement: Statement<'t>, devices: &[DeviceId]) -> Statement<'t> {
     devices
         .iter()
         .fold(statement, |statement, device| statement.bind(device.0))
-}
-
-/// A device's target by name: its version, and the state it is to be in. None for a device that is
-/// not known.
-///
-/// # Errors
-/// Whatever the database says.
-pub async fn target_of(session: &mut Session, device: DeviceId) -> Result<Option<(i64, StateId)>> {
-    let row: Option<(i64, Uuid)> = session
-        .sql("SELECT version, state_id FROM device_targets WHERE device_uuid = $1")
-        .bind(device.0)
-        .optional()
-        .await?;
-    Ok(row.map(|(version, state)| (version, StateId(state))))
 }
 
 /// An event as far as a cache of devices needs it: without its data.

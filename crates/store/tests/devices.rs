@@ -291,11 +291,13 @@ async fn credentials_come_page_by_page_and_by_device() {
             .await
             .unwrap();
         assert_eq!(found, rest);
-        assert_eq!(
-            devices::target_of(&mut read, all[0]).await.unwrap(),
-            Some((1, STATE))
-        );
-        assert_eq!(devices::target_of(&mut read, unknown).await.unwrap(), None);
+        let asked = [unknown, all[0], all[2]];
+        let mut targets = devices::targets_of(&mut read, &asked).await.unwrap();
+        targets.sort_unstable();
+        let mut expected = vec![(all[0], 1, STATE), (all[2], 1, STATE)];
+        expected.sort_unstable();
+        assert_eq!(targets, expected);
+        assert_eq!(devices::targets_of(&mut read, &[]).await.unwrap(), vec![]);
     }
 }
 
@@ -474,7 +476,7 @@ async fn what_polls_and_reports_ask_is_found_by_an_index() {
         .await
         .unwrap();
     let before = whole_reads(&mut tx).await;
-    devices::target_of(&mut tx, all[0]).await.unwrap();
+    devices::targets_of(&mut tx, &all).await.unwrap();
     devices::credentials(&mut tx, &all).await.unwrap();
     devices::credentials_page(&mut tx, Some(all[0]), 2)
         .await

@@ -8,7 +8,7 @@ use windlass_service::Problem;
 use windlass_store::devices;
 use windlass_types::ids::DeviceId;
 
-/// How long a request waits for its turn to ask the database for a device that is not in memory.
+/// How long a request waits for its turn to ask the database whose key this is.
 const TURN: Duration = Duration::from_secs(2);
 
 /// The version of the device's target, where the key is the device's and it may use it.
@@ -41,18 +41,9 @@ pub(crate) async fn known(app: &App, device: DeviceId, key: &DeviceKey) -> Resul
         Known::Unknown => {}
         known @ (Known::Yes(_) | Known::Disabled | Known::WrongKey) => return Ok(known),
     }
-    // A few at a time: while the cache is being filled, or when many ask for what is not there, the
+    // Many together: while the cache is being filled, or when many ask for what is not there, the
     // database is not to be drowned in look-ups.
-    let turn = tokio::time::timeout(TURN, app.lookups.acquire()).await;
-    let Ok(Ok(_turn)) = turn else {
-        return Err(Problem::Unavailable(None));
-    };
-    if let Known::Unknown = app.cache.check(device, &key.0) {
-        let mut session = app.deps.store.read().await?;
-        for found in devices::credentials(&mut session, &[device]).await? {
-            app.cache.add(&found);
-        }
-    }
+    app.strangers.get(device).await?;
     Ok(app.cache.check(device, &key.0))
 }
 

@@ -8,7 +8,6 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, web};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use windlass_service::Problem;
-use windlass_store::devices;
 use windlass_types::ids::DeviceId;
 
 /// What this device is to run. With `If-None-Match` the answer is 304 while that is still the same;
@@ -98,12 +97,11 @@ async fn wait_for_change(app: &App, device: DeviceId, headers: &HeaderMap, deadl
 
 /// The device's target from the store, ready to be sent.
 async fn target(app: &App, device: DeviceId) -> Result<(i64, String), Problem> {
-    let mut session = app.deps.store.read().await?;
-    let (version, state) = devices::target_of(&mut session, device)
+    let (version, inner) = app
+        .targets
+        .get(device)
         .await?
         .ok_or_else(|| unknown(device))?;
-    let inner = app.bodies.get(&mut session, state).await?;
-    drop(session);
     app.cache.raise(device, version);
     let body = format!(
         "{{\"{device}\":{{{inner},\"version\":{version},\"needs_deployment\":false,\
