@@ -11,8 +11,9 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{App, HttpResponse, HttpServer, ResponseError};
+use actix_web::{App, HttpMessage, HttpResponse, HttpServer, ResponseError};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::net::TcpListener;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -73,6 +74,11 @@ pub enum ServeError {
     #[error("the metrics could not be registered")]
     Metrics(#[source] prometheus::Error),
 }
+
+/// The route of a request, from a service that finds its requests without the router's patterns: put into the
+/// request's extensions, it is what the request is counted under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route(pub &'static str);
 
 /// How long the runs of loops may take to end after the last request.
 const FINISH: Duration = Duration::from_secs(15);
@@ -231,10 +237,13 @@ async fn scaffold(
     }
     if let Some(state) = state {
         let metrics = &state.1;
-        let route = response
-            .request()
-            .match_pattern()
-            .unwrap_or_else(|| "unmatched".to_owned());
+        let route: Cow<'_, str> = match response.request().extensions().get::<Route>() {
+            Some(Route(named)) => Cow::Borrowed(*named),
+            None => match response.request().match_pattern() {
+                Some(pattern) => Cow::Owned(pattern),
+                None => Cow::Borrowed("unmatched"),
+            },
+        };
         let method = match method.as_str() {
             known @ ("GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "HEAD" | "OPTIONS") => known,
             _ => "other",

@@ -19,7 +19,7 @@ pub mod registries;
 mod start;
 pub mod work;
 
-pub use http::{Part, ServeError, serve};
+pub use http::{Part, Route, ServeError, serve};
 pub use problem::Problem;
 pub use start::{StartError, cancel_on_signal, listen, main_with};
 

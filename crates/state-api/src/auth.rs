@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use actix_web::dev::Payload;
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::{FromRequest, HttpRequest, web};
 use std::future::{Ready, ready};
 use std::pin::Pin;
@@ -104,23 +104,35 @@ impl FromRequest for DeviceKey {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(app_of(request).and_then(|app| {
-            let key = match request.headers().get("x-device-api-key") {
-                Some(value) => value.to_str().ok(),
-                None => bearer(request),
-            };
-            key.filter(|key| !key.is_empty())
-                .map(|key| Self(app.pepper.hash(key)))
-                .ok_or_else(|| {
-                    Problem::Unauthorized("give the device's key: X-Device-API-Key".to_owned())
-                })
-        }))
+        ready(app_of(request).and_then(|app| Self::shown(&app, request.headers())))
+    }
+}
+
+impl DeviceKey {
+    /// The key that a request with these headers shows.
+    ///
+    /// # Errors
+    /// 401 where it shows none.
+    pub(crate) fn shown(app: &App, headers: &HeaderMap) -> Result<Self, Problem> {
+        let key = match headers.get("x-device-api-key") {
+            Some(value) => value.to_str().ok(),
+            None => token(headers),
+        };
+        key.filter(|key| !key.is_empty())
+            .map(|key| Self(app.pepper.hash(key)))
+            .ok_or_else(|| {
+                Problem::Unauthorized("give the device's key: X-Device-API-Key".to_owned())
+            })
     }
 }
 
 /// The token of `Authorization: Bearer <token>`.
 pub(crate) fn bearer(request: &HttpRequest) -> Option<&str> {
-    let value = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    token(request.headers())
+}
+
+fn token(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)

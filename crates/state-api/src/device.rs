@@ -1,8 +1,10 @@
 //! What devices talk to: docs/device-protocol.md.
 
+mod asked;
 mod body;
 mod fields;
 mod identity;
+mod lane;
 mod logs;
 mod patience;
 mod poll;
@@ -11,6 +13,7 @@ mod report;
 
 pub(crate) use body::{held, room};
 pub(crate) use identity::unknown;
+pub(crate) use lane::Lane;
 pub use report::judged;
 use utoipa_actix_web::service_config::ServiceConfig;
 

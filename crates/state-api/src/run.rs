@@ -108,6 +108,7 @@ pub async fn part(config: &Config, deps: &Deps) -> Result<Part, StartError> {
     });
     let part = Part::new("state-api", move |routes| {
         routes.app_data(app.clone());
+        routes.service(device::Lane(app.clone()));
         refuse_other_methods_of_fixed_paths(&document, routes);
         configure(&mut ServiceConfig::new(routes));
         refuse_other_methods(&document, routes);

@@ -1,9 +1,10 @@
 //! `GET /device/{uuid}/state`: what a device is to run.
 
+use super::asked::{Tags, wait_of};
 use super::identity::{authenticate, unknown};
 use crate::app::App;
 use crate::auth::DeviceKey;
-use actix_web::http::header::{ETAG, HeaderMap, IF_NONE_MATCH, RETRY_AFTER};
+use actix_web::http::header::{ETAG, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, web};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -37,49 +38,69 @@ pub(crate) async fn answer_poll(
     app: web::Data<App>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let device = path.into_inner();
-    let mut version = authenticate(&app, device, &key).await?;
     let headers = request.headers();
-    if !headers.contains_key(IF_NONE_MATCH) {
-        let (version, body) = target(&app, device).await?;
-        return Ok(answer(&app, headers, HttpResponse::Ok(), version)
-            .content_type("application/json")
-            .body(body));
-    }
+    let asked = Asked {
+        device: path.into_inner(),
+        key,
+        tags: Tags::of(headers),
+        wait: wait_of(headers),
+    };
+    poll(&app, asked).await
+}
+
+/// What is asked by a poll.
+pub(crate) struct Asked {
+    /// By whom.
+    pub(crate) device: DeviceId,
+    /// The key that is shown.
+    pub(crate) key: DeviceKey,
+    /// What the device has, where it says so.
+    pub(crate) tags: Option<Tags>,
+    /// How long it may be held.
+    pub(crate) wait: Duration,
+}
+
+/// Answers a poll.
+///
+/// # Errors
+/// What [`authenticate`] says, and 503 where the store does not answer.
+pub(crate) async fn poll(app: &App, asked: Asked) -> Result<HttpResponse, Problem> {
+    let mut version = authenticate(app, asked.device, &asked.key).await?;
+    let Some(tags) = &asked.tags else {
+        return target(app, &asked).await.map(|(_, news)| news);
+    };
     let longest = Duration::from_secs(app.config.max_wait_seconds);
-    let deadline = Instant::now() + wait_of(headers).min(longest);
+    let deadline = Instant::now() + asked.wait.min(longest);
     loop {
-        if matches(headers, version) {
+        if tags.name(version) {
             if Instant::now() < deadline {
-                wait_for_change(&app, device, headers, deadline).await;
+                wait_for_change(app, asked.device, tags, deadline).await;
                 // Much may have happened since: also that the device was switched off.
-                version = authenticate(&app, device, &key).await?;
+                version = authenticate(app, asked.device, &asked.key).await?;
             }
-            if matches(headers, version) {
-                return Ok(answer(&app, headers, HttpResponse::NotModified(), version).finish());
+            if tags.name(version) {
+                return Ok(answer(app, &asked, HttpResponse::NotModified(), version).finish());
             }
         }
-        let (stored, body) = target(&app, device).await?;
-        if !matches(headers, stored) {
-            return Ok(answer(&app, headers, HttpResponse::Ok(), stored)
-                .content_type("application/json")
-                .body(body));
+        let (stored, news) = target(app, &asked).await?;
+        if !tags.name(stored) {
+            return Ok(news);
         }
         // The device has what is stored: another replica gave it out before this one learned of it.
         // It has been learned now, and the same poll can wait.
         version = stored;
         if app
             .cache
-            .state(device)
+            .state(asked.device)
             .is_none_or(|(known, _)| known != stored)
         {
-            return Ok(answer(&app, headers, HttpResponse::NotModified(), version).finish());
+            return Ok(answer(app, &asked, HttpResponse::NotModified(), version).finish());
         }
     }
 }
 
 /// Waits until the target is another than the device has, or the time is up.
-async fn wait_for_change(app: &App, device: DeviceId, headers: &HeaderMap, deadline: Instant) {
+async fn wait_for_change(app: &App, device: DeviceId, tags: &Tags, deadline: Instant) {
     let waiter = app.cache.join(device);
     loop {
         // Listen first, then look: a change between the two is heard.
@@ -88,15 +109,16 @@ async fn wait_for_change(app: &App, device: DeviceId, headers: &HeaderMap, deadl
         let same = app
             .cache
             .state(device)
-            .is_some_and(|(version, enabled)| enabled && matches(headers, version));
+            .is_some_and(|(version, enabled)| enabled && tags.name(version));
         if !same || app.cache.is_closed() || timeout_at(deadline, changed).await.is_err() {
             return;
         }
     }
 }
 
-/// The device's target from the store, ready to be sent.
-async fn target(app: &App, device: DeviceId) -> Result<(i64, String), Problem> {
+/// The device's target from the store: its version, and the answer that brings it.
+async fn target(app: &App, asked: &Asked) -> Result<(i64, HttpResponse), Problem> {
+    let device = asked.device;
     let (version, inner) = app
         .targets
         .get(device)
@@ -107,104 +129,24 @@ async fn target(app: &App, device: DeviceId) -> Result<(i64, String), Problem> {
         "{{\"{device}\":{{{inner},\"version\":{version},\"needs_deployment\":false,\
          \"last_deployed_at\":null}}}}"
     );
-    Ok((version, body))
+    let news = answer(app, asked, HttpResponse::Ok(), version)
+        .content_type("application/json")
+        .body(body);
+    Ok((version, news))
 }
 
 fn answer(
     app: &App,
-    headers: &HeaderMap,
+    asked: &Asked,
     mut response: HttpResponseBuilder,
     version: i64,
 ) -> HttpResponseBuilder {
     response.insert_header((ETAG, format!("\"{version}\"")));
     let seconds = app.config.poll_interval_seconds;
     // One that asks to be held is to come back at once: a wait between would only keep news from it.
-    if seconds > 0 && wait_of(headers).is_zero() {
+    if seconds > 0 && asked.wait.is_zero() {
         response.insert_header(("x-poll-interval", seconds.to_string()));
         response.insert_header((RETRY_AFTER, seconds.to_string()));
     }
     response
-}
-
-/// Whether `If-None-Match` names this version (RFC 9110, section 13.1.2).
-fn matches(headers: &HeaderMap, version: i64) -> bool {
-    headers
-        .get_all(IF_NONE_MATCH)
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|tag| tag.trim())
-        .any(|tag| {
-            tag == "*"
-                || tag
-                    .strip_prefix("W/")
-                    .unwrap_or(tag)
-                    .strip_prefix('"')
-                    .and_then(|tag| tag.strip_suffix('"'))
-                    .is_some_and(|tag| tag.parse() == Ok(version))
-        })
-}
-
-/// The seconds of `Prefer: wait` (RFC 7240, section 4.3); 0 without one.
-fn wait_of(headers: &HeaderMap) -> Duration {
-    let seconds = headers
-        .get_all("prefer")
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split([',', ';']))
-        .filter_map(|preference| preference.split_once('='))
-        .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))
-        .and_then(|(_, seconds)| seconds.trim().parse().ok());
-    Duration::from_secs(seconds.unwrap_or(0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use actix_web::http::header::{HeaderName, HeaderValue};
-
-    fn headers(name: &'static str, value: &'static str) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.append(
-            HeaderName::from_static(name),
-            HeaderValue::from_static(value),
-        );
-        headers
-    }
-
-    #[test]
-    fn an_etag_matches_its_version_and_no_other() {
-        for (tag, expected) in [
-            ("\"12\"", true),
-            ("W/\"12\"", true),
-            ("\"7\", \"12\"", true),
-            ("*", true),
-            ("\"1\"", false),
-            ("\"123\"", false),
-            ("12", false),
-            ("", false),
-        ] {
-            assert_eq!(
-                matches(&headers("if-none-match", tag), 12),
-                expected,
-                "{tag}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_wait_is_read_among_other_preferences() {
-        for (prefer, seconds) in [
-            ("wait=30", 30),
-            ("respond-async, wait=5", 5),
-            ("Wait = 7", 7),
-            ("wait", 0),
-            ("wait=soon", 0),
-            ("return=minimal", 0),
-        ] {
-            assert_eq!(
-                wait_of(&headers("prefer", prefer)),
-                Duration::from_secs(seconds),
-                "{prefer}"
-            );
-        }
-    }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod api;
+mod lane;
 mod logs;
 mod polls;
 mod presence;
