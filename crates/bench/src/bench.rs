@@ -17,6 +17,8 @@ pub(crate) struct Bench {
     pub(crate) seconds: u64,
     /// Devices known, where the benchmark does not ask for a number of its own.
     pub(crate) devices: i64,
+    /// A folder for the logs of the programs that are measured from outside.
+    pub(crate) logs: Option<PathBuf>,
     /// The process whose descendants are ours.
     pub(crate) family: u32,
 }
@@ -52,7 +54,6 @@ impl Bench {
     }
 
     /// The address of Redis.
-    #[allow(dead_code, reason = "for benchmarks to come")]
     pub(crate) fn redis(&self) -> Result<&str> {
         self.redis
             .as_deref()
@@ -60,7 +61,6 @@ impl Bench {
     }
 
     /// A program that was built beside this one.
-    #[allow(dead_code, reason = "for benchmarks to come")]
     pub(crate) fn program(&self, name: &str) -> Result<PathBuf> {
         let path = std::env::current_exe()?.with_file_name(name);
         if !path.exists() {

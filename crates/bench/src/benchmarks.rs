@@ -2,7 +2,10 @@
 
 use crate::bench::Bench;
 use crate::row::Row;
-use crate::{changed, idle, poll, poll_million, reports, rollout, start, webhooks};
+use crate::{
+    changed, idle, planning, poll, poll_million, pushes, reports, rollout, sizes, start, up,
+    webhooks,
+};
 use anyhow::{Result, bail};
 use std::future::Future;
 use std::pin::Pin;
@@ -31,12 +34,17 @@ const ALL: &[Benchmark] = &[
     Benchmark { name: "reports", about: "durable reports, beside multi-row upserts", measure: |bench| Box::pin(reports::measure(bench)) },
     Benchmark { name: "rollout", about: "a staged rollout made and its first batch admitted, beside INSERT … SELECT", measure: |bench| Box::pin(rollout::measure(bench)) },
     Benchmark { name: "webhooks", about: "webhooks answered while the database is busy, beside a plain insert", measure: |bench| Box::pin(webhooks::measure(bench)) },
+    Benchmark { name: "pushes", about: "from a webhook to 10,000 waiting devices, between five services", measure: |bench| Box::pin(pushes::measure(bench)) },
+    Benchmark { name: "planning", about: "how planning grows with the fleet: the core's time, the planner's memory", measure: |bench| Box::pin(planning::measure(bench)) },
+    Benchmark { name: "up", about: "CPU and memory of windlass up under 10,000 devices", measure: |bench| Box::pin(up::fleet(bench)) },
+    Benchmark { name: "up_start", about: "from the start of windlass up to ready", measure: |bench| Box::pin(up::start(bench)) },
+    Benchmark { name: "sizes", about: "bytes on disk and of WAL for a device, a report, a rollout: for docs/sizing.md", measure: |bench| Box::pin(sizes::measure(bench)) },
 ];
 
 /// Prints them.
 pub(crate) fn list() {
     for benchmark in ALL {
-        println!("{:<12} {}", benchmark.name, benchmark.about);
+        println!("{:<13} {}", benchmark.name, benchmark.about);
     }
 }
 

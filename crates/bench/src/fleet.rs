@@ -77,7 +77,9 @@ pub(crate) async fn fill(store: &Store, devices: i64, state: &TargetState) -> Re
         .execute()
         .await?;
     session.commit().await?;
-    let mut session = store.read().await?;
+    // SQLite's readers may not write what it found.
+    let mut session = store.begin().await?;
     session.sql("ANALYZE").execute().await?;
+    session.commit().await?;
     Ok(())
 }

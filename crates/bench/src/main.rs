@@ -18,15 +18,21 @@ mod idle;
 mod known;
 mod load;
 mod machine;
+mod planning;
 mod poll;
 mod poll_million;
+mod process;
+mod pushes;
 mod reference;
 mod reports;
 mod rollout;
 mod row;
 mod served;
+mod sizes;
 mod start;
 mod table;
+mod up;
+mod waiting;
 mod webhooks;
 mod wrk;
 
@@ -34,6 +40,7 @@ use crate::bench::Bench;
 use anyhow::{Context, Result};
 use clap::Parser;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Measures the hot paths beside their references.
 #[derive(Debug, Parser)]
@@ -70,15 +77,32 @@ struct Arguments {
     /// Another revision's windlass-bench, to run in turn with this one.
     #[arg(long, value_name = "PROGRAM")]
     compare_with: Option<PathBuf>,
+    /// A folder for the logs of the programs that are measured from outside.
+    #[arg(long)]
+    logs: Option<PathBuf>,
     /// The process whose descendants are ours: all other load is held against the figures.
     #[arg(long, env = "WINDLASS_BENCH_FAMILY", hide = true)]
     family: Option<u32>,
 }
 
-fn main() -> Result<()> {
-    if let Some(url) = served::asked() {
-        return served::run(&url);
+fn main() -> ExitCode {
+    if let Some(ended) = process::play() {
+        return ended;
     }
+    let run = match served::asked() {
+        Some(url) => served::run(&url),
+        None => run(),
+    };
+    match run {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("windlass-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let arguments = Arguments::parse();
     if arguments.list {
         benchmarks::list();
@@ -97,6 +121,7 @@ fn main() -> Result<()> {
         runs: arguments.runs,
         seconds: arguments.seconds,
         devices: arguments.devices,
+        logs: arguments.logs,
         family: arguments.family.unwrap_or_else(std::process::id),
     };
     if let Some(other) = arguments.compare_with {

@@ -85,6 +85,7 @@ impl Device {
         };
         let mut behaviour = Behaviour::healthy(style).paced(Pace {
             poll: Duration::from_secs(60),
+            report: None,
             wait: Duration::from_secs(60),
             pull: Duration::from_secs(dice.u64(2..60) * slow),
             start: Duration::from_secs(dice.u64(1..10) * slow),

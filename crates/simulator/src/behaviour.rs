@@ -28,6 +28,8 @@ pub struct Offline {
 pub struct Pace {
     /// Between two polls; our style holds long polls instead and waits this long only after errors.
     pub poll: Duration,
+    /// Between two reports that are sent though nothing has happened; none where only news is told.
+    pub report: Option<Duration>,
     /// How long our style asks the server to hold a poll, in whole seconds.
     pub wait: Duration,
     /// To pull an image.
@@ -43,6 +45,7 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             poll: Duration::from_millis(500),
+            report: None,
             wait: Duration::from_secs(2),
             pull: Duration::from_millis(400),
             start: Duration::from_millis(200),

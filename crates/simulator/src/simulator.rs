@@ -23,7 +23,7 @@ pub struct DeviceSpec {
     pub name: String,
     /// Its key: 64 hex digits.
     pub key: String,
-    /// What it registers with; decides its fleet.
+    /// What it registers with; decides its fleet. Empty for a device that is registered already.
     pub provisioning_key: String,
     /// What its waits and ids are drawn from.
     pub seed: u64,

@@ -99,7 +99,7 @@ struct Life {
 
 impl Life {
     async fn provision(&mut self, doors: &Semaphore) {
-        loop {
+        while !self.device.spec.provisioning_key.is_empty() {
             let done = {
                 // A fleet that starts at once comes through the door in an orderly way.
                 let _permit = doors.acquire().await;
@@ -140,6 +140,7 @@ impl Life {
         // The first step's time is counted from the step before it.
         let mut stepped = Instant::now();
         let mut retry = None;
+        let mut beat = self.next_beat();
         loop {
             let away = away(self.device.spec.behaviour.offline, provisioned);
             let online = *switch.borrow_and_update() && !away.now && !self.model.silent;
@@ -167,6 +168,11 @@ impl Life {
                     }
                 }
                 () = until(retry), if online && self.unsent => retry = self.send().await,
+                () = until(beat), if online => {
+                    beat = self.next_beat();
+                    self.unsent = true;
+                    retry = self.send().await;
+                }
                 () = until(away.until) => {}
                 changed = switch.changed() => {
                     if changed.is_err() {
@@ -177,6 +183,12 @@ impl Life {
                 }
             }
         }
+    }
+
+    /// When the next report is due though nothing has happened.
+    fn next_beat(&mut self) -> Option<Instant> {
+        let every = self.device.spec.behaviour.pace.report?;
+        Some(Instant::now() + self.model.jitter(every))
     }
 
     /// Takes what a poll brought; returns how long to wait before the next one.

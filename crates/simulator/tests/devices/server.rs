@@ -143,6 +143,7 @@ async fn report(heard: web::Data<Heard>, request: HttpRequest, body: web::Bytes)
 pub(crate) fn quick() -> Pace {
     Pace {
         poll: Duration::from_millis(20),
+        report: None,
         wait: Duration::from_secs(1),
         pull: Duration::from_millis(20),
         start: Duration::from_millis(10),
