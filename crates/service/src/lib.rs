@@ -10,6 +10,7 @@
 //! five services run one each, `windlass up` runs all of them.
 
 pub mod config;
+mod connections;
 mod healthcheck;
 pub mod http;
 pub mod keys;
@@ -19,9 +20,10 @@ pub mod registries;
 mod start;
 pub mod work;
 
+pub use connections::{listen, open_files};
 pub use http::{Part, Route, ServeError, serve};
 pub use problem::Problem;
-pub use start::{StartError, cancel_on_signal, listen, main_with};
+pub use start::{StartError, cancel_on_signal, main_with};
 
 use tokio_util::sync::CancellationToken;
 use windlass_bus::Bus;

@@ -3,8 +3,7 @@
 use crate::config::{Config, ConfigError, environment};
 use crate::http::{Part, ServeError};
 use crate::problem::chain;
-use crate::{Deps, healthcheck};
-use std::net::TcpListener;
+use crate::{Deps, healthcheck, listen, open_files};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
@@ -79,17 +78,6 @@ impl Deps {
             shutdown,
         })
     }
-}
-
-/// Binds the configured address.
-///
-/// # Errors
-/// [`StartError::Listen`] where it cannot be had.
-pub fn listen(address: &str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).map_err(|source| StartError::Listen {
-        address: address.to_owned(),
-        source,
-    })
 }
 
 const USAGE: &str = "[--config FILE] [--check-config] [--healthcheck] [--version]";
@@ -168,6 +156,7 @@ async fn run_service(
     cancel_on_signal(&shutdown);
     let deps = Deps::open(config, shutdown).await?;
     let parts = service(config, &deps).await?;
+    open_files(&config.http);
     let listener = listen(&config.http.listen)?;
     if let Ok(address) = listener.local_addr() {
         tracing::info!(service = name, %address, "listening");

@@ -11,7 +11,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
 use windlass_service::config::{Config, StoreSection, environment};
-use windlass_service::{Deps, Part, StartError, cancel_on_signal, listen, serve};
+use windlass_service::{Deps, Part, StartError, cancel_on_signal, listen, open_files, serve};
 
 /// The data folder, where none is named.
 pub(crate) const DATA: &str = "windlass-data";
@@ -176,6 +176,7 @@ impl System {
         config: &Config,
         shutdown: CancellationToken,
     ) -> Result<Self, StartError> {
+        open_files(&config.http);
         let listener = listen(&config.http.listen)?;
         let address = listener.local_addr().map_err(|source| StartError::Listen {
             address: config.http.listen.clone(),
