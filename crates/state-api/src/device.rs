@@ -11,14 +11,14 @@ mod poll;
 mod provision;
 mod report;
 
+use crate::routes::Routes;
 pub(crate) use body::{held, room};
 pub(crate) use identity::unknown;
 pub(crate) use lane::Lane;
 pub use report::judged;
-use utoipa_actix_web::service_config::ServiceConfig;
 
 /// The routes of devices.
-pub(crate) fn configure(routes: &mut ServiceConfig<'_>) {
+pub(crate) fn configure(routes: &mut impl Routes) {
     routes
         .service(provision::register)
         .service(provision::key_exchange)

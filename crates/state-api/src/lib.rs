@@ -24,6 +24,7 @@ mod openapi;
 mod operator;
 mod presence;
 mod report_writer;
+mod routes;
 mod run;
 mod sse;
 mod upkeep;

@@ -31,10 +31,10 @@ mod triggers;
 mod waiting;
 mod why;
 
-use utoipa_actix_web::service_config::ServiceConfig;
+use crate::routes::Routes;
 
 /// The routes of operators.
-pub(crate) fn configure(routes: &mut ServiceConfig<'_>) {
+pub(crate) fn configure(routes: &mut impl Routes) {
     routes
         .service(policies::list)
         .service(policies::create)

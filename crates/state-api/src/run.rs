@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::first_key::ensure_operator_key;
+use crate::routes::Routes;
 use crate::{device, follow, operator, presence, upkeep};
 use actix_web::{Resource, guard, web};
 use std::process::ExitCode;
@@ -9,13 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use utoipa::openapi::{OpenApi, PathItem};
 use utoipa_actix_web::AppExt;
-use utoipa_actix_web::service_config::ServiceConfig;
 use windlass_service::config::Config;
 use windlass_service::{Deps, Part, Problem, StartError, main_with};
 
 /// Every route. Paths are written in full, without a scope: the routes of other services begin like
 /// ours and share the listener in `windlass up`.
-fn configure(routes: &mut ServiceConfig<'_>) {
+fn configure(routes: &mut impl Routes) {
     device::configure(routes);
     operator::configure(routes);
 }
@@ -24,7 +24,7 @@ fn configure(routes: &mut ServiceConfig<'_>) {
 pub(crate) fn document() -> OpenApi {
     actix_web::App::new()
         .into_utoipa_app()
-        .configure(configure)
+        .configure(|routes| configure(routes))
         .split_for_parts()
         .1
 }
@@ -110,7 +110,7 @@ pub async fn part(config: &Config, deps: &Deps) -> Result<Part, StartError> {
         routes.app_data(app.clone());
         routes.service(device::Lane(app.clone()));
         refuse_other_methods_of_fixed_paths(&document, routes);
-        configure(&mut ServiceConfig::new(routes));
+        configure(routes);
         refuse_other_methods(&document, routes);
     });
     Ok(loops.into_iter().fold(part, Part::with_loop))
