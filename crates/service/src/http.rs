@@ -11,7 +11,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{App, HttpMessage, HttpResponse, HttpServer, ResponseError};
+use actix_web::{App, HttpResponse, HttpServer, ResponseError};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::net::TcpListener;
@@ -76,7 +76,7 @@ pub enum ServeError {
 }
 
 /// The route of a request, from a service that finds its requests without the router's patterns: put into the
-/// request's extensions, it is what the request is counted under.
+/// extensions of its answer, it is what the request is counted under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route(pub &'static str);
 
@@ -237,7 +237,7 @@ async fn scaffold(
     }
     if let Some(state) = state {
         let metrics = &state.1;
-        let route: Cow<'_, str> = match response.request().extensions().get::<Route>() {
+        let route: Cow<'_, str> = match response.response().extensions().get::<Route>() {
             Some(Route(named)) => Cow::Borrowed(*named),
             None => match response.request().match_pattern() {
                 Some(pattern) => Cow::Owned(pattern),

@@ -14,7 +14,7 @@ use actix_web::dev::{
 };
 use actix_web::http::header::HeaderMap;
 use actix_web::http::{Method, Uri};
-use actix_web::{HttpMessage, HttpResponse, guard, web};
+use actix_web::{HttpResponse, guard, web};
 use std::rc::Rc;
 use uuid::Uuid;
 use windlass_service::{Problem, Route};
@@ -63,7 +63,6 @@ async fn answer(
     app: Rc<web::Data<App>>,
     mut request: ServiceRequest,
 ) -> Result<ServiceResponse, actix_web::Error> {
-    request.extensions_mut().insert(ROUTE);
     let asked = asked(&app, &request);
     if asked
         .as_ref()
@@ -75,7 +74,9 @@ async fn answer(
         Ok(asked) => poll(&app, asked).await,
         Err(problem) => Err(problem),
     };
-    Ok(request.into_response(answer.unwrap_or_else(HttpResponse::from_error)))
+    let mut answer = answer.unwrap_or_else(HttpResponse::from_error);
+    answer.extensions_mut().insert(ROUTE);
+    Ok(request.into_response(answer))
 }
 
 fn asked(app: &App, request: &ServiceRequest) -> Result<Asked, Problem> {
