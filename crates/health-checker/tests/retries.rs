@@ -69,17 +69,20 @@ impl World {
         let report: Report = serde_json::from_value(body.clone()).unwrap();
         let mut tx = self.deps.store.begin().await.unwrap();
         let now = tx.now();
-        let before = reports::get(&mut tx, device).await.unwrap();
-        let known = before.map(|b| b.observation).unwrap_or_default();
-        let observation = observe::fold(&known, &report, now).observation;
+        let known = reports::before(&mut tx, &[device]).await.unwrap();
+        let known = &known[&device];
+        let observation = observe::fold(&known.observation, &report, now).observation;
         presence::seen(&mut tx, &[(device, now)]).await.unwrap();
         let taken = reports::Taken {
             device,
-            report: body,
+            revision: known.revision,
+            report: (&body).into(),
             report_id: None,
+            said_time_zone: None,
             observation,
         };
-        reports::store(&mut tx, &[taken]).await.unwrap();
+        let overtaken = reports::store(&mut tx, vec![taken]).await.unwrap();
+        assert_eq!(overtaken, [].into());
         let event = NewEvent::new(EventType::StateChanged, "device").device(device);
         events::append(&mut tx, event).await.unwrap();
         tx.commit().await.unwrap();

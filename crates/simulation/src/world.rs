@@ -245,13 +245,13 @@ impl World {
             }
             seen.push((*id, now));
             for report in device.reports(now, &mut self.dice.reports, self.calm) {
-                if let Some(Value::Object(body)) =
-                    report.as_object().and_then(|map| map.values().next())
-                {
+                let body = report.as_object().and_then(|map| map.values().next());
+                let text = body.map(Value::to_string).unwrap_or_default();
+                if let Ok(Some(report)) = judged(&text) {
                     said.push(Said {
                         device: *id,
-                        report: judged(body),
-                        body: Value::Object(body.clone()),
+                        report,
+                        body: text.into(),
                     });
                 }
             }

@@ -4,6 +4,8 @@ mod asked;
 mod body;
 mod fields;
 mod identity;
+mod inflate;
+mod json;
 mod lane;
 mod logs;
 mod patience;
@@ -20,9 +22,10 @@ pub use report::judged;
 /// The routes of devices.
 pub(crate) fn configure(routes: &mut impl Routes) {
     routes
+        // First what is asked most and has nothing in its path to be matched.
+        .service(report::take_in)
+        .service(poll::answer_poll)
         .service(provision::register)
         .service(provision::key_exchange)
-        .service(poll::answer_poll)
-        .service(report::take_in)
         .service(logs::send);
 }

@@ -3,14 +3,15 @@
 
 use crate::device::held;
 use crate::metrics::Metrics;
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use windlass_core::observe::{Kind, fold};
 use windlass_service::problem::chain;
 use windlass_service::{Deps, Problem};
-use windlass_store::reports::{self, Taken, Versions};
-use windlass_store::{Error, Kind as Database, events};
+use windlass_store::reports::{self, Before, Taken, Versions};
+use windlass_store::{ConstraintKind, Error, JsonText, Kind as Database, events};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::DeviceId;
 use windlass_types::observation::Observation;
@@ -28,7 +29,7 @@ pub struct Said {
     /// The device.
     pub device: DeviceId,
     /// As it came: what stands under the device's uuid.
-    pub body: Value,
+    pub body: JsonText,
     /// The part of it that is judged.
     pub report: Report,
 }
@@ -49,6 +50,8 @@ pub enum Outcome {
     Done(Kind),
     /// The device is not known any more.
     Unknown,
+    /// Another replica took in a report of the device at the same time, each time it was tried.
+    Overtaken,
 }
 
 /// Why a report could not be taken in now; it is in the log already.
@@ -88,23 +91,10 @@ impl ReportWriter {
     ///
     /// # Errors
     /// 503 where too many wait or the store does not answer, 404 for a device that is not known.
-    pub(crate) async fn take(
-        &self,
-        device: DeviceId,
-        body: Value,
-        report: Report,
-        room: OwnedSemaphorePermit,
-    ) -> Result<(), Problem> {
+    pub(crate) async fn take(&self, said: Said, room: OwnedSemaphorePermit) -> Result<(), Problem> {
         let (done, outcome) = oneshot::channel();
-        let incoming = Incoming {
-            said: Said {
-                device,
-                body,
-                report,
-            },
-            room,
-            done,
-        };
+        let device = said.device;
+        let incoming = Incoming { said, room, done };
         let place = usize::from(device.0.as_bytes()[15]) % self.queues.len();
         let handed_in = match self.queues.get(place) {
             Some(queue) => queue.try_send(incoming).is_ok(),
@@ -116,7 +106,9 @@ impl ReportWriter {
         match outcome.await {
             Ok(Ok(Outcome::Done(_))) => Ok(()),
             Ok(Ok(Outcome::Unknown)) => Err(crate::device::unknown(device)),
-            Ok(Err(Refused::Unavailable)) | Err(_) => Err(Problem::Unavailable(None)),
+            Ok(Ok(Outcome::Overtaken) | Err(Refused::Unavailable)) | Err(_) => {
+                Err(Problem::Unavailable(None))
+            }
             Ok(Err(Refused::Failed)) => Err(Problem::internal(std::io::Error::other(
                 "the report could not be stored",
             ))),
@@ -154,18 +146,29 @@ fn portions(sizes: Vec<usize>) -> Vec<usize> {
 
 /// Writes a group; where that fails for another reason than the store's absence, each report alone,
 /// so that one that cannot be stored does not cost the others.
-async fn take_in(deps: &Deps, metrics: &Metrics, group: Vec<Incoming>) {
-    match attempt(deps, metrics, &group).await {
-        Err(error) if !error.is_transient() && group.len() > 1 => {
-            tracing::warn!(error = %chain(&error), reports = group.len(),
-                "a group of reports could not be stored; each is tried alone");
-            for one in group {
-                let one = vec![one];
-                let outcomes = attempt(deps, metrics, &one).await;
-                answer(metrics, one, outcomes);
+async fn take_in(deps: &Deps, metrics: &Metrics, mut group: Vec<Incoming>) {
+    for tries in 1..=ATTEMPTS {
+        match attempt(deps, metrics, &group).await {
+            Ok(outcomes) if tries < ATTEMPTS && outcomes.contains(&Outcome::Overtaken) => {
+                // All of one device's, in their order; the others are stored.
+                let (again, done): (Vec<_>, Vec<_>) = group
+                    .into_iter()
+                    .zip(outcomes)
+                    .partition(|(_, outcome)| *outcome == Outcome::Overtaken);
+                let (done, outcomes) = done.into_iter().unzip();
+                answer(metrics, done, Ok(outcomes));
+                group = again.into_iter().map(|(incoming, _)| incoming).collect();
             }
+            Err(error) if !error.is_transient() && group.len() > 1 => {
+                tracing::warn!(error = %chain(&error), reports = group.len(),
+                    "a group of reports could not be stored; each is tried alone");
+                for one in group {
+                    Box::pin(take_in(deps, metrics, vec![one])).await;
+                }
+                return;
+            }
+            outcomes => return answer(metrics, group, outcomes),
         }
-        outcomes => answer(metrics, group, outcomes),
     }
 }
 
@@ -174,11 +177,16 @@ async fn attempt(
     metrics: &Metrics,
     group: &[Incoming],
 ) -> Result<Vec<Outcome>, Error> {
+    let said: Vec<&Said> = group.iter().map(|incoming| &incoming.said).collect();
     let mut tries = 1;
     loop {
-        let said: Vec<&Said> = group.iter().map(|incoming| &incoming.said).collect();
         match write(deps, &said).await {
-            Err(Error::Conflict(_)) if tries < ATTEMPTS => tries += 1,
+            // A reference: a device that was deleted while its first report was on its way.
+            Err(Error::Conflict(_) | Error::Constraint(ConstraintKind::Reference, _))
+                if tries < ATTEMPTS =>
+            {
+                tries += 1;
+            }
             outcome => {
                 #[expect(clippy::cast_precision_loss, reason = "groups are small")]
                 metrics.group.observe(group.len() as f64);
@@ -208,6 +216,7 @@ fn answer(metrics: &Metrics, group: Vec<Incoming>, outcomes: Result<Vec<Outcome>
             Ok(Outcome::Done(Kind::Duplicate)) => "duplicate",
             Ok(Outcome::Done(Kind::Older)) => "older",
             Ok(Outcome::Unknown) => "unknown_device",
+            Ok(Outcome::Overtaken) => "overtaken",
             Err(_) => "failed",
         };
         metrics.reports.with_label_values(&[label]).inc();
@@ -217,107 +226,122 @@ fn answer(metrics: &Metrics, group: Vec<Incoming>, outcomes: Result<Vec<Outcome>
 }
 
 /// What a device's reports of one group come to.
-struct Progress {
+struct Progress<'a> {
+    before: &'a Before,
     observation: Observation,
-    agent: Option<String>,
-    os: Option<String>,
-    zone: Option<String>,
-    /// The time zone said last.
-    said_zone: Option<String>,
-    platform: Option<String>,
     /// The last report that counts, by its place in the group.
     last: Option<usize>,
+    said_zone: Option<&'a String>,
+    versions: Versions,
+    news: Vec<NewEvent>,
 }
 
-/// Folds the reports one after the other and stores what they come to, in one transaction.
+impl<'a> Progress<'a> {
+    fn new(device: DeviceId, before: &'a Before) -> Self {
+        Self {
+            before,
+            observation: before.observation.clone(),
+            last: None,
+            said_zone: before.said_time_zone.as_ref(),
+            versions: Versions::same(device),
+            news: Vec::new(),
+        }
+    }
+
+    /// Folds the next report, which stands at this place of the group.
+    fn fold(&mut self, place: usize, said: &'a Said, now: DateTime<Utc>) -> Kind {
+        let report = &said.report;
+        let folded = fold(&self.observation, report, now);
+        if folded.kind != Kind::Current {
+            return folded.kind;
+        }
+        self.observation = folded.observation;
+        self.last = Some(place);
+        let (before, versions) = (self.before, &mut self.versions);
+        for (said, known, kept) in [
+            (
+                &report.agent_version,
+                &before.agent_version,
+                &mut versions.agent,
+            ),
+            (&report.os_version, &before.os_version, &mut versions.os),
+            (&report.platform, &before.platform, &mut versions.platform),
+        ] {
+            // What a report of this group said before counts as well: back again is a change, too.
+            if said.is_some() && (kept.is_some() || said != known) {
+                kept.clone_from(said);
+            }
+        }
+        // What the device says anew: an operator's word holds until it says another.
+        if report.time_zone.as_ref() != self.said_zone {
+            if report.time_zone.is_some() {
+                versions.time_zone.clone_from(&report.time_zone);
+            }
+            self.said_zone = report.time_zone.as_ref();
+        }
+        if folded.changed {
+            self.news.push(
+                NewEvent::new(EventType::StateChanged, "device")
+                    .device(said.device)
+                    .data(summary(&self.observation)),
+            );
+        }
+        folded.kind
+    }
+}
+
+/// Folds the reports one after the other and stores what they come to, in one transaction. What another
+/// replica has overtaken is left out of it.
 ///
 /// # Errors
 /// Whatever the store says; then none of them is stored.
 pub async fn write(deps: &Deps, group: &[&Said]) -> Result<Vec<Outcome>, Error> {
     let mut session = deps.store.begin().await?;
     let now = session.now();
-    let devices: Vec<DeviceId> = group.iter().map(|incoming| incoming.device).collect();
-    let before = reports::lock(&mut session, &devices).await?;
-    let mut progress: BTreeMap<DeviceId, Progress> = BTreeMap::new();
+    let devices: Vec<DeviceId> = group.iter().map(|said| said.device).collect();
+    let before = reports::before(&mut session, &devices).await?;
+    let mut progress: BTreeMap<DeviceId, Progress<'_>> = BTreeMap::new();
     let mut outcomes = Vec::with_capacity(group.len());
-    let mut news = Vec::new();
-    for (place, incoming) in group.iter().enumerate() {
-        let Some(known) = before.get(&incoming.device) else {
-            outcomes.push(Outcome::Unknown);
-            continue;
-        };
-        let device = progress.entry(incoming.device).or_insert_with(|| Progress {
-            observation: known.observation.clone(),
-            agent: known.agent_version.clone(),
-            os: known.os_version.clone(),
-            zone: known.time_zone.clone(),
-            said_zone: known.said_time_zone.clone(),
-            platform: known.platform.clone(),
-            last: None,
+    for (place, said) in group.iter().enumerate() {
+        outcomes.push(match before.get(&said.device) {
+            None => Outcome::Unknown,
+            Some(known) => Outcome::Done(
+                progress
+                    .entry(said.device)
+                    .or_insert_with(|| Progress::new(said.device, known))
+                    .fold(place, said, now),
+            ),
         });
-        let folded = fold(&device.observation, &incoming.report, now);
-        outcomes.push(Outcome::Done(folded.kind));
-        if folded.kind != Kind::Current {
-            continue;
-        }
-        device.observation = folded.observation;
-        device.last = Some(place);
-        for (said, kept) in [
-            (&incoming.report.agent_version, &mut device.agent),
-            (&incoming.report.os_version, &mut device.os),
-            (&incoming.report.platform, &mut device.platform),
-        ] {
-            if said.is_some() {
-                kept.clone_from(said);
-            }
-        }
-        // What the device says anew: an operator's word holds until it says another.
-        if incoming.report.time_zone != device.said_zone {
-            if incoming.report.time_zone.is_some() {
-                device.zone.clone_from(&incoming.report.time_zone);
-            }
-            device.said_zone.clone_from(&incoming.report.time_zone);
-        }
-        if folded.changed {
-            news.push(
-                NewEvent::new(EventType::StateChanged, "device")
-                    .device(incoming.device)
-                    .data(summary(&device.observation)),
-            );
-        }
     }
-    let mut taken = Vec::new();
-    let mut versions = Vec::new();
+    let (mut taken, mut rest) = (Vec::with_capacity(progress.len()), Vec::new());
     for (device, after) in progress {
         let Some(last) = after.last.and_then(|place| group.get(place)) else {
             continue;
         };
-        let same = before.get(&device).is_some_and(|known| {
-            known.agent_version == after.agent
-                && known.os_version == after.os
-                && known.time_zone == after.zone
-                && known.platform == after.platform
-        });
-        if !same {
-            versions.push(Versions {
-                device,
-                agent: after.agent,
-                os: after.os,
-                time_zone: after.zone,
-                platform: after.platform,
-            });
-        }
         taken.push(Taken {
             device,
+            revision: after.before.revision,
             report: last.body.clone(),
             report_id: last.report.report_id,
+            said_time_zone: after.said_zone.cloned(),
             observation: after.observation,
         });
+        rest.push((after.versions, after.news));
     }
-    reports::store(&mut session, &taken).await?;
+    let overtaken = reports::store(&mut session, taken).await?;
+    rest.retain(|(versions, _)| !overtaken.contains(&versions.device));
+    let (mut versions, news): (Vec<_>, Vec<_>) = rest.into_iter().unzip();
+    versions.retain(Versions::any);
     reports::set_versions(&mut session, &versions).await?;
-    events::append_all(&mut session, news).await?;
+    events::append_all(&mut session, news.into_iter().flatten().collect()).await?;
     deps.commit(session).await?;
+    if !overtaken.is_empty() {
+        for (said, outcome) in group.iter().zip(&mut outcomes) {
+            if overtaken.contains(&said.device) {
+                *outcome = Outcome::Overtaken;
+            }
+        }
+    }
     Ok(outcomes)
 }
 

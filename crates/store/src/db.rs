@@ -4,6 +4,11 @@
 //! In loops a limit that is a parameter is written `LIMIT CAST($3 AS BIGINT)`: SQLite looks at the
 //! value of a bare one when it plans, and so plans the statement anew each time one is bound.
 
+mod rows;
+
+pub use rows::JsonText;
+pub(crate) use rows::{Column, Rows};
+
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::ids::Ids;

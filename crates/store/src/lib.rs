@@ -51,7 +51,7 @@ pub mod waits;
 mod watch;
 
 pub use clock::Clock;
-pub use db::{Param, Record, Session, Statement, placeholders};
+pub use db::{JsonText, Param, Record, Session, Statement, placeholders};
 pub use error::{ConstraintKind, Error, Result};
 pub use ids::Ids;
 pub use store::{Kind, Options, Store};

@@ -1,13 +1,15 @@
 //! Reports of devices and what is made of them.
+//!
+//! What a device's reports come to is read, folded and written without a lock in between. Each writing raises the
+//! row's revision and holds only where that is still the one that was read: of two replicas that take in reports
+//! of one device, the later one reads again. See docs/adr/0032-reports-without-locks.md.
 
-use crate::db::{Session, placeholders};
-use crate::devices::bind_all;
-use crate::error::Result;
-use crate::store::Kind;
+use crate::db::{Column, JsonText, Rows, Session};
+use crate::error::{Error, Result};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::types::Json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use windlass_types::device::DeviceCurrentState;
 use windlass_types::ids::{DeviceId, ReportId};
@@ -29,78 +31,61 @@ pub struct Before {
     pub said_time_zone: Option<String>,
     /// What it runs on, as it said last.
     pub platform: Option<String>,
+    /// How often its reports were written; none before the first.
+    pub revision: Option<i64>,
     /// What is made of its reports so far.
     pub observation: Observation,
 }
 
-/// What is known of these devices, each locked until the transaction ends, so that two replicas take
-/// in the reports of one device one after the other. Those that are not known are left out.
+#[derive(sqlx::FromRow)]
+struct Row {
+    uuid: Uuid,
+    agent_version: Option<String>,
+    os_version: Option<String>,
+    time_zone: Option<String>,
+    platform: Option<String>,
+    revision: Option<i64>,
+    observation: Option<Json<Observation>>,
+    said_time_zone: Option<String>,
+}
+
+/// What is known of these devices. Those that are not known are left out.
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn lock(
+pub async fn before(
     session: &mut Session,
     devices: &[DeviceId],
 ) -> Result<BTreeMap<DeviceId, Before>> {
-    /// Device, agent's and system's version, time zone, platform.
-    type Found = (
-        Uuid,
-        Option<String>,
-        Option<String>,
-        Option<String>,
-        Option<String>,
-    );
     let kind = session.kind();
-    let mut devices = devices.to_vec();
-    devices.sort_unstable();
-    devices.dedup();
+    let devices: BTreeSet<Uuid> = devices.iter().map(|device| device.0).collect();
+    let devices: Vec<Option<Uuid>> = devices.into_iter().map(Some).collect();
     let mut known = BTreeMap::new();
     for chunk in devices.chunks(CHUNK) {
-        let list = placeholders(kind, 1, 1, chunk.len());
-        // In one order everywhere, or two groups wait for each other. The rows of the reports are
-        // read by a statement of their own: the one that waits for locks sees them as they were
-        // before it waited.
-        let lock = match kind {
-            Kind::Postgres => "FOR NO KEY UPDATE",
-            Kind::Sqlite => "",
-        };
-        let rows: Vec<Found> = bind_all(
-            session.built(format!(
-                "SELECT uuid, agent_version, os_version, time_zone, platform FROM devices WHERE uuid IN {list} \
-                 ORDER BY uuid {lock}"
-            )),
-            chunk,
-        )
-        .all()
-        .await?;
-        known.extend(rows.into_iter().map(
-            |(device, agent_version, os_version, time_zone, platform)| {
-                let before = Before {
-                    agent_version,
-                    os_version,
-                    time_zone,
-                    said_time_zone: None,
-                    platform,
-                    observation: Observation::default(),
-                };
-                (DeviceId(device), before)
-            },
-        ));
-        let rows: Vec<(Uuid, Json<Observation>, Option<String>)> = bind_all(
-            session.built(format!(
-                "SELECT device_uuid, observation, report ->> 'time_zone' FROM device_current_state \
-                 WHERE device_uuid IN {list}"
-            )),
-            chunk,
-        )
-        .all()
-        .await?;
-        for (device, observation, time_zone) in rows {
-            if let Some(before) = known.get_mut(&DeviceId(device)) {
-                before.said_time_zone = time_zone;
-                before.observation = observation.0;
-            }
-        }
+        let rows = Rows(vec![("device", Column::Uuid(chunk.to_vec()))]);
+        let found: Vec<Row> = session
+            .built(format!(
+                "SELECT d.uuid, d.agent_version, d.os_version, d.time_zone, d.platform, \
+                 c.revision, c.observation, c.said_time_zone \
+                 FROM {} JOIN devices d ON d.uuid = v.device \
+                 LEFT JOIN device_current_state c ON c.device_uuid = d.uuid",
+                rows.table(kind, "v")
+            ))
+            .rows(rows)
+            .all()
+            .await?;
+        known.extend(found.into_iter().map(|row| {
+            let before = Before {
+                agent_version: row.agent_version,
+                os_version: row.os_version,
+                time_zone: row.time_zone,
+                said_time_zone: row.said_time_zone,
+                platform: row.platform,
+                revision: row.revision,
+                observation: row.observation.map(|json| json.0).unwrap_or_default(),
+            };
+            (DeviceId(row.uuid), before)
+        }));
     }
     Ok(known)
 }
@@ -110,42 +95,95 @@ pub async fn lock(
 pub struct Taken {
     /// The device.
     pub device: DeviceId,
+    /// The revision of what was known before.
+    pub revision: Option<i64>,
     /// The report as it came.
-    pub report: Value,
+    pub report: JsonText,
     /// Its id, where it has one.
     pub report_id: Option<ReportId>,
+    /// The time zone that it names.
+    pub said_time_zone: Option<String>,
     /// What is known now.
     pub observation: Observation,
 }
 
-/// Stores these, at most one for each device, each locked before.
+/// Stores these, at most one for each device, where nobody else has written since the revision that was read.
+/// Returns the devices of which somebody has; of them nothing is stored.
 ///
 /// # Errors
-/// Whatever the database says.
-pub async fn store(session: &mut Session, taken: &[Taken]) -> Result<()> {
-    let (kind, now) = (session.kind(), session.now());
-    for chunk in taken.chunks(CHUNK) {
-        let mut statement = session.built(format!(
-            "INSERT INTO device_current_state (device_uuid, report, observation, report_id, \
-             received_at) VALUES {} ON CONFLICT (device_uuid) DO UPDATE SET \
-             report = excluded.report, observation = excluded.observation, \
-             report_id = excluded.report_id, received_at = excluded.received_at",
-            placeholders(kind, 1, chunk.len(), 5)
-        ));
-        for one in chunk {
-            statement = statement
-                .bind(one.device.0)
-                .bind(Json(one.report.clone()))
-                .bind(Json(one.observation.clone()))
-                .bind(one.report_id.map(|id| id.0))
-                .bind(now);
+/// Whatever the database says; a reference that is not there where a device's first report was taken in and the
+/// device has been deleted meanwhile.
+pub async fn store(session: &mut Session, taken: Vec<Taken>) -> Result<BTreeSet<DeviceId>> {
+    let mut missed: BTreeSet<DeviceId> = taken.iter().map(|one| one.device).collect();
+    let (mut first, mut again): (Vec<Taken>, Vec<Taken>) =
+        taken.into_iter().partition(|one| one.revision.is_none());
+    for (taken, text) in [
+        (
+            &mut again,
+            "UPDATE device_current_state SET report = v.report, observation = v.observation, \
+             report_id = v.report_id, received_at = v.received_at, said_time_zone = v.time_zone, \
+             revision = v.revision + 1 FROM {rows} \
+             WHERE device_current_state.device_uuid = v.device \
+             AND device_current_state.revision = v.revision RETURNING device_uuid",
+        ),
+        (
+            &mut first,
+            "INSERT INTO device_current_state \
+             (device_uuid, report, observation, report_id, received_at, said_time_zone, revision) \
+             SELECT v.device, v.report, v.observation, v.report_id, v.received_at, v.time_zone, 1 \
+             FROM {rows} WHERE true \
+             ON CONFLICT (device_uuid) DO NOTHING RETURNING device_uuid",
+        ),
+    ] {
+        // In one order everywhere, or two groups may wait for each other.
+        taken.sort_unstable_by_key(|one| one.device);
+        while !taken.is_empty() {
+            let chunk = taken.drain(..taken.len().min(CHUNK));
+            for device in write(session, text, chunk).await? {
+                missed.remove(&device);
+            }
         }
-        statement.execute().await?;
     }
-    Ok(())
+    Ok(missed)
 }
 
-/// The versions a device said it runs.
+async fn write(
+    session: &mut Session,
+    text: &str,
+    taken: impl Iterator<Item = Taken>,
+) -> Result<Vec<DeviceId>> {
+    let (kind, now) = (session.kind(), session.now());
+    let (mut devices, mut reports, mut observations) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ids, mut times, mut zones, mut revisions) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for one in taken {
+        devices.push(Some(one.device.0));
+        reports.push(one.report);
+        let text = serde_json::to_string(&one.observation);
+        observations.push(text.map_err(|error| Error::Encode(error.into()))?.into());
+        ids.push(one.report_id.map(|id| id.0));
+        times.push(now);
+        zones.push(one.said_time_zone);
+        revisions.push(one.revision);
+    }
+    let rows = Rows(vec![
+        ("device", Column::Uuid(devices)),
+        ("report", Column::Json(reports)),
+        ("observation", Column::Json(observations)),
+        ("report_id", Column::Uuid(ids)),
+        ("received_at", Column::Time(times)),
+        ("time_zone", Column::Text(zones)),
+        ("revision", Column::Number(revisions)),
+    ]);
+    let text = text.replace("{rows}", &rows.table(kind, "v"));
+    let written: Vec<(Uuid,)> = session.built(text).rows(rows).all().await?;
+    Ok(written
+        .into_iter()
+        .map(|(device,)| DeviceId(device))
+        .collect())
+}
+
+/// What a device said it runs that is not what it said before; none for what has not changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Versions {
     /// The device.
@@ -160,29 +198,60 @@ pub struct Versions {
     pub platform: Option<String>,
 }
 
-/// Stores these, at most one for each device, each locked before.
+impl Versions {
+    /// Nothing that has changed.
+    #[must_use]
+    pub const fn same(device: DeviceId) -> Self {
+        Self {
+            device,
+            agent: None,
+            os: None,
+            time_zone: None,
+            platform: None,
+        }
+    }
+
+    /// Whether anything has changed.
+    #[must_use]
+    pub const fn any(&self) -> bool {
+        self.agent.is_some()
+            || self.os.is_some()
+            || self.time_zone.is_some()
+            || self.platform.is_some()
+    }
+}
+
+/// Stores these, at most one for each device.
 ///
 /// # Errors
 /// Whatever the database says.
 pub async fn set_versions(session: &mut Session, versions: &[Versions]) -> Result<()> {
     let kind = session.kind();
     for chunk in versions.chunks(CHUNK) {
-        let mut statement = session.built(format!(
-            "UPDATE devices SET agent_version = v.agent, os_version = v.os, time_zone = v.zone, \
-             platform = v.platform \
-             FROM (SELECT column1 AS device, column2 AS agent, column3 AS os, column4 AS zone, \
-             column5 AS platform FROM (VALUES {}) AS given) AS v WHERE devices.uuid = v.device",
-            placeholders(kind, 1, chunk.len(), 5)
-        ));
-        for one in chunk {
-            statement = statement
-                .bind(one.device.0)
-                .bind(one.agent.clone())
-                .bind(one.os.clone())
-                .bind(one.time_zone.clone())
-                .bind(one.platform.clone());
-        }
-        statement.execute().await?;
+        let texts = |of: fn(&Versions) -> &Option<String>| {
+            Column::Text(chunk.iter().map(|one| of(one).clone()).collect())
+        };
+        let devices = chunk.iter().map(|one| Some(one.device.0)).collect();
+        let rows = Rows(vec![
+            ("device", Column::Uuid(devices)),
+            ("agent", texts(|one| &one.agent)),
+            ("os", texts(|one| &one.os)),
+            ("zone", texts(|one| &one.time_zone)),
+            ("platform", texts(|one| &one.platform)),
+        ]);
+        // What has not changed is left as it is: an operator may have set the time zone a moment ago.
+        session
+            .built(format!(
+                "UPDATE devices SET agent_version = COALESCE(v.agent, devices.agent_version), \
+                 os_version = COALESCE(v.os, devices.os_version), \
+                 time_zone = COALESCE(v.zone, devices.time_zone), \
+                 platform = COALESCE(v.platform, devices.platform) \
+                 FROM {} WHERE devices.uuid = v.device",
+                rows.table(kind, "v")
+            ))
+            .rows(rows)
+            .execute()
+            .await?;
     }
     Ok(())
 }

@@ -8,7 +8,9 @@ use uuid::Uuid;
 use windlass_store::devices::{self, DeviceFilter};
 use windlass_store::provisioning::{self, NewDevice, Registration, Revocation};
 use windlass_store::reports::{self, Taken, Versions};
-use windlass_store::{Clock, Session, Store, api_keys, logs, presence, targets};
+use windlass_store::{
+    Clock, ConstraintKind, Error, Session, Store, api_keys, logs, presence, targets,
+};
 use windlass_testkit::stores;
 use windlass_types::api::DevicePatch;
 use windlass_types::device::ProvisioningKey;
@@ -301,11 +303,13 @@ async fn credentials_come_page_by_page_and_by_device() {
     }
 }
 
-fn taken(device: DeviceId, n: i64) -> Taken {
+fn taken(device: DeviceId, revision: Option<i64>, n: i64) -> Taken {
     Taken {
         device,
-        report: json!({"version": n}),
+        revision,
+        report: (&json!({"version": n})).into(),
         report_id: None,
+        said_time_zone: None,
         observation: Observation {
             version_received: Some(n),
             ..Observation::default()
@@ -320,34 +324,32 @@ async fn reports_and_versions_are_stored_in_one_statement_each() {
         for n in [1, 2] {
             let mut tx = test.store.begin().await.unwrap();
             let unknown = DeviceId(Uuid::new_v4());
-            let before = reports::lock(&mut tx, &[all[2], unknown, all[0]])
+            let before = reports::before(&mut tx, &[all[2], unknown, all[0], all[0]])
                 .await
                 .unwrap();
             assert_eq!(before.keys().copied().collect::<Vec<_>>(), [all[0], all[2]]);
             let seen = before[&all[0]].observation.version_received;
             assert_eq!(seen, (n == 2).then_some(1));
-            reports::store(&mut tx, &[taken(all[0], n), taken(all[2], n)])
+            let revision = before[&all[0]].revision;
+            assert_eq!(revision, (n == 2).then_some(1));
+            let both = vec![taken(all[2], revision, n), taken(all[0], revision, n)];
+            let overtaken = reports::store(&mut tx, both).await.unwrap();
+            assert_eq!(overtaken, [].into());
+            let versions = |device, agent: Option<&str>| Versions {
+                agent: agent.map(str::to_owned),
+                ..Versions::same(device)
+            };
+            let agent = (n == 1).then_some("1.0.84");
+            reports::set_versions(&mut tx, &[versions(all[0], agent), versions(all[2], None)])
                 .await
                 .unwrap();
-            let versions = |device, agent: Option<&str>| Versions {
-                device,
-                agent: agent.map(str::to_owned),
-                os: None,
-                time_zone: None,
-                platform: None,
-            };
-            reports::set_versions(
-                &mut tx,
-                &[versions(all[0], Some("1.0.84")), versions(all[2], None)],
-            )
-            .await
-            .unwrap();
             tx.commit().await.unwrap();
         }
         let mut read = session(&test.store).await;
         let state = reports::get(&mut read, all[2]).await.unwrap().unwrap();
         assert_eq!(state.report, Some(json!({"version": 2})));
         assert!(reports::get(&mut read, all[1]).await.unwrap().is_none());
+        // What was not said anew stays.
         let device = devices::get(&mut read, all[0]).await.unwrap().unwrap();
         assert_eq!(device.agent_version.as_deref(), Some("1.0.84"));
     }
@@ -361,19 +363,75 @@ async fn two_that_take_in_reports_of_one_device_see_each_others_work() {
         for _ in 0..20 {
             let store = test.store.clone();
             racers.spawn(async move {
-                let mut tx = store.begin().await.unwrap();
-                let before = reports::lock(&mut tx, &[device]).await.unwrap();
-                let seen = before[&device].observation.version_received.unwrap_or(0);
-                reports::store(&mut tx, &[taken(device, seen + 1)])
-                    .await
-                    .unwrap();
-                tx.commit().await.unwrap();
+                loop {
+                    let mut tx = store.begin().await.unwrap();
+                    let known = reports::before(&mut tx, &[device]).await.unwrap();
+                    let known = &known[&device];
+                    let seen = known.observation.version_received.unwrap_or(0);
+                    let next = vec![taken(device, known.revision, seen + 1)];
+                    if reports::store(&mut tx, next).await.unwrap().is_empty() {
+                        tx.commit().await.unwrap();
+                        return;
+                    }
+                }
             });
         }
         racers.join_all().await;
         let mut read = session(&test.store).await;
         let state = reports::get(&mut read, device).await.unwrap().unwrap();
         assert_eq!(state.observation.version_received, Some(20));
+    }
+}
+
+#[tokio::test]
+async fn what_another_has_written_since_it_was_read_is_left_alone_and_told() {
+    for test in stores().await {
+        let all = some_devices(&test.store, 3).await;
+        let write = async |taken| {
+            let mut tx = test.store.begin().await.unwrap();
+            let overtaken = reports::store(&mut tx, taken).await.unwrap();
+            tx.commit().await.unwrap();
+            overtaken
+        };
+        let first = vec![taken(all[0], None, 1), taken(all[1], None, 1)];
+        assert_eq!(write(first).await, [].into());
+        let again = vec![
+            taken(all[0], Some(1), 2),
+            taken(all[1], None, 2),
+            taken(all[2], None, 2),
+        ];
+        assert_eq!(write(again).await, [all[1]].into());
+        assert_eq!(
+            write(vec![taken(all[0], Some(1), 3)]).await,
+            [all[0]].into()
+        );
+        let mut read = session(&test.store).await;
+        for (device, version) in [(all[0], 2), (all[1], 1), (all[2], 2)] {
+            let state = reports::get(&mut read, device).await.unwrap().unwrap();
+            assert_eq!(state.observation.version_received, Some(version));
+        }
+        drop(read);
+        // A device that is gone: one that had reported counts as overtaken, the first report of one is refused.
+        let mut tx = test.store.begin().await.unwrap();
+        for device in [all[0], all[1]] {
+            devices::delete(&mut tx, device, "test", "gone")
+                .await
+                .unwrap();
+        }
+        tx.commit().await.unwrap();
+        assert_eq!(
+            write(vec![taken(all[0], Some(2), 4)]).await,
+            [all[0]].into()
+        );
+        let mut tx = test.store.begin().await.unwrap();
+        let refused = match reports::store(&mut tx, vec![taken(all[1], None, 4)]).await {
+            Err(error) => error,
+            Ok(_) => panic!("there is no such device"),
+        };
+        assert!(
+            matches!(refused, Error::Constraint(ConstraintKind::Reference, _)),
+            "{refused}"
+        );
     }
 }
 
@@ -487,16 +545,13 @@ async fn what_polls_and_reports_ask_is_found_by_an_index() {
     devices::changes_after(&mut tx, cursor, 10).await.unwrap();
     provisioning::find(&mut tx, b"k").await.unwrap();
     provisioning::registered(&mut tx, all[0]).await.unwrap();
-    let state = [taken(all[0], 1)];
-    reports::lock(&mut tx, &all).await.unwrap();
-    reports::store(&mut tx, &state).await.unwrap();
-    let versions = [Versions {
-        device: all[0],
-        agent: None,
-        os: None,
-        time_zone: None,
-        platform: None,
-    }];
+    reports::before(&mut tx, &all).await.unwrap();
+    for revision in [None, Some(1)] {
+        let state = vec![taken(all[0], revision, 1)];
+        let overtaken = reports::store(&mut tx, state).await.unwrap();
+        assert_eq!(overtaken, [].into());
+    }
+    let versions = [Versions::same(all[0])];
     reports::set_versions(&mut tx, &versions).await.unwrap();
     let seen = [(all[0], tx.now())];
     presence::seen(&mut tx, &seen).await.unwrap();

@@ -12,7 +12,9 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use uuid::Uuid;
-use windlass_store::{Json, Kind, Options, Store, commands, plans, quarantine, rollouts, triggers};
+use windlass_store::{
+    Json, Kind, Options, Store, commands, plans, quarantine, reports, rollouts, triggers,
+};
 use windlass_testkit::{TestStore, postgres, sqlite};
 use windlass_types::ids::{CommandId, DeviceId, RolloutId, TriggerId};
 use windlass_types::policy::{FailureRule, Strategy};
@@ -108,6 +110,9 @@ async fn fill(store: &Store) {
         insert!("device_targets" ("device_uuid": id(device), "state_id": id(STATE), "version": 2_i64,
             "source": "operator".to_owned(), "updated_at": now));
     }
+    insert!("device_current_state" ("device_uuid": id(DEVICES.start), "received_at": now,
+        "report": Json(json!({"version": 2, "time_zone": "Europe/Berlin"})),
+        "observation": Json(json!({"services": [], "version_received": 2}))));
     insert!("image_update_policies" ("id": id(POLICY), "name": "p".to_owned(), "enabled": true, "priority": 3_i64,
         "spec": Json(json!({"name": "p", "image": "r.io/a", "tag": {"type": "glob", "pattern": "*"},
             "strategy": "staged", "filters": {}, "priority": 3, "enabled": true, "on_unresolved": "wait"})),
@@ -296,6 +301,13 @@ async fn what_an_old_database_holds_goes_on_where_it_stood() {
             .unwrap();
         let named: Vec<_> = named.iter().map(|(name,)| name.as_str()).collect();
         assert_eq!(named, ["ghcr.io/acme/b", "r.io/a"]);
+        // A device's next report follows on its last one.
+        let device = DeviceId(Uuid::from_u128(DEVICES.start));
+        let before = reports::before(&mut tx, &[device]).await.unwrap();
+        let before = &before[&device];
+        assert_eq!(before.revision, Some(1));
+        assert_eq!(before.observation.version_received, Some(2));
+        assert_eq!(before.said_time_zone.as_deref(), Some("Europe/Berlin"));
         // What the first schema refused is taken.
         for sql in [
             "UPDATE device_rollout_status SET status = 'inconclusive' WHERE status = 'verifying'",

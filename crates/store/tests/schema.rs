@@ -19,7 +19,7 @@ fn value_kind(name: &str) -> &'static str {
     match name.to_ascii_lowercase().as_str() {
         "uuid" | "bytea" | "blob" => "bytes",
         "bigint" | "boolean" | "integer" => "number",
-        "text" | "timestamp with time zone" | "jsonb" => "text",
+        "text" | "timestamp with time zone" | "json" | "jsonb" => "text",
         other => panic!("{other} is a type that no column should have"),
     }
 }

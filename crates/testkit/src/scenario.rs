@@ -232,20 +232,25 @@ impl Scenario {
         let report: Report = serde_json::from_value(body.clone()).expect("a report");
         let mut tx = self.store.begin().await.expect("a transaction");
         let now = tx.now();
-        let before = reports::get(&mut tx, device).await.expect("what was known");
-        let known = before.map(|b| b.observation).unwrap_or_default();
-        let folded = observe::fold(&known, &report, now);
+        let mut before = reports::before(&mut tx, &[device])
+            .await
+            .expect("what was known");
+        let known = before.remove(&device).expect("the device");
+        let folded = observe::fold(&known.observation, &report, now);
         presence::seen(&mut tx, &[(device, now)])
             .await
             .expect("its presence");
         if folded.kind == observe::Kind::Current {
             let taken = reports::Taken {
                 device,
-                report: body,
+                revision: known.revision,
+                report: (&body).into(),
                 report_id: None,
+                said_time_zone: None,
                 observation: folded.observation,
             };
-            reports::store(&mut tx, &[taken]).await.expect("the report");
+            let overtaken = reports::store(&mut tx, vec![taken]).await;
+            assert_eq!(overtaken.expect("the report"), [].into());
         }
         if folded.changed {
             let event = NewEvent::new(EventType::StateChanged, "device").device(device);

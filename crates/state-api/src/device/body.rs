@@ -1,13 +1,13 @@
 //! Bodies that devices send: often gzip, never larger than a limit, checked while they are inflated;
 //! and no more of them at once than there is room for.
 
+use super::inflate;
 use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use actix_web::{HttpRequest, web};
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use futures_util::{Stream, StreamExt};
-use serde_json::Value;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,24 +68,40 @@ impl Write for Limited {
     }
 }
 
+/// How a body is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Plain,
+    Gzip,
+}
+
+impl Encoding {
+    fn of(name: &str) -> Result<Self, Problem> {
+        match name.to_ascii_lowercase().as_str() {
+            "" | "identity" => Ok(Self::Plain),
+            "gzip" | "x-gzip" => Ok(Self::Gzip),
+            other => Err(Problem::UnsupportedMedia(format!(
+                "the content encoding {other:?} is not taken; send gzip, or none"
+            ))),
+        }
+    }
+}
+
 enum Sink {
     Plain(Limited),
     Gzip(MultiGzDecoder<Limited>),
 }
 
 impl Sink {
-    fn new(encoding: &str, limit: usize) -> Result<Self, Problem> {
+    fn new(encoding: Encoding, limit: usize) -> Self {
         let limited = Limited {
             bytes: Vec::new(),
             limit,
             exceeded: false,
         };
-        match encoding.to_ascii_lowercase().as_str() {
-            "" | "identity" => Ok(Self::Plain(limited)),
-            "gzip" | "x-gzip" => Ok(Self::Gzip(MultiGzDecoder::new(limited))),
-            other => Err(Problem::UnsupportedMedia(format!(
-                "the content encoding {other:?} is not taken; send gzip, or none"
-            ))),
+        match encoding {
+            Encoding::Plain => Self::Plain(limited),
+            Encoding::Gzip => Self::Gzip(MultiGzDecoder::new(limited)),
         }
     }
 
@@ -148,18 +164,21 @@ pub(crate) async fn read(
     if announced.is_some_and(|length| length > LIMIT) {
         return Err(too_large(LIMIT));
     }
-    let sink = Sink::new(header(CONTENT_ENCODING).unwrap_or_default(), LIMIT)?;
-    collect(room, sink, SILENCE, payload).await
+    let encoding = Encoding::of(header(CONTENT_ENCODING).unwrap_or_default())?;
+    collect(room, encoding, SILENCE, payload).await
 }
 
 async fn collect(
     room: &Arc<Semaphore>,
-    mut sink: Sink,
+    encoding: Encoding,
     silence: Duration,
     mut payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 ) -> Result<Body, Problem> {
     let mut taken = more(room, 1)?;
     let mut received = 0_usize;
+    let mut sink = None;
+    // The first piece, while it may be the whole body.
+    let mut first: Option<Bytes> = None;
     loop {
         let chunk = match timeout(silence, payload.next()).await {
             Ok(Some(chunk)) => chunk,
@@ -172,16 +191,47 @@ async fn collect(
         if received > LIMIT {
             return Err(too_large(LIMIT));
         }
-        // In pieces: a few bytes may be inflated to a thousand times as many, and those that there
-        // is no room for are not to be made first.
-        for piece in chunk.chunks(BLOCK) {
-            sink.take(piece)?;
-            claim(room, &mut taken, sink.len())?;
+        if received == chunk.len() && received <= BLOCK {
+            first = Some(chunk);
+            continue;
+        }
+        let sink = sink.get_or_insert_with(|| Sink::new(encoding, LIMIT));
+        for chunk in first.take().iter().chain([&chunk]) {
+            take(room, &mut taken, sink, chunk)?;
         }
     }
-    let bytes = sink.finish()?;
+    let small = match (&first, encoding) {
+        (Some(whole), Encoding::Gzip) => inflate::small(whole),
+        (None, _) | (_, Encoding::Plain) => None,
+    };
+    let bytes = match small {
+        Some(bytes) => bytes,
+        None => {
+            let mut sink = sink.unwrap_or_else(|| Sink::new(encoding, LIMIT));
+            if let Some(chunk) = &first {
+                take(room, &mut taken, &mut sink, chunk)?;
+            }
+            sink.finish()?
+        }
+    };
     claim(room, &mut taken, bytes.len())?;
     Ok(Body { bytes, room: taken })
+}
+
+/// Takes in a piece of a body.
+fn take(
+    room: &Arc<Semaphore>,
+    taken: &mut OwnedSemaphorePermit,
+    sink: &mut Sink,
+    chunk: &[u8],
+) -> Result<(), Problem> {
+    // In smaller ones: a few bytes may be inflated to a thousand times as many, and those that there
+    // is no room for are not to be made first.
+    for piece in chunk.chunks(BLOCK) {
+        sink.take(piece)?;
+        claim(room, taken, sink.len())?;
+    }
+    Ok(())
 }
 
 /// Takes the room that this many bytes need beyond what was taken.
@@ -205,43 +255,11 @@ fn more(room: &Arc<Semaphore>, blocks: usize) -> Result<OwnedSemaphorePermit, Pr
         .ok_or(Problem::Unavailable(None))
 }
 
-/// The bytes as JSON. A NUL in a text becomes the replacement character: PostgreSQL keeps none.
-///
-/// # Errors
-/// 400 for what is no JSON.
-pub(crate) fn json(bytes: &[u8]) -> Result<Value, Problem> {
-    let mut value: Value = serde_json::from_slice(bytes)
-        .map_err(|error| Problem::Malformed(format!("the body is not valid JSON: {error}")))?;
-    // A NUL can only be written as an escape, and few bodies have one.
-    if bytes.windows(6).any(|six| six == br"\u0000") {
-        without_nul(&mut value);
-    }
-    Ok(value)
-}
-
-fn without_nul(value: &mut Value) {
-    match value {
-        Value::String(text) => *text = text.replace('\0', "\u{fffd}"),
-        Value::Array(items) => items.iter_mut().for_each(without_nul),
-        Value::Object(map) => {
-            *map = std::mem::take(map)
-                .into_iter()
-                .map(|(key, mut value)| {
-                    without_nul(&mut value);
-                    (key.replace('\0', "\u{fffd}"), value)
-                })
-                .collect();
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use flate2::Compression;
     use flate2::write::GzEncoder;
-    use serde_json::json;
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -250,7 +268,7 @@ mod tests {
     }
 
     fn inflate(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Problem> {
-        let mut sink = Sink::new("gzip", limit)?;
+        let mut sink = Sink::new(Encoding::Gzip, limit);
         for chunk in bytes.chunks(7) {
             sink.take(chunk)?;
         }
@@ -258,9 +276,27 @@ mod tests {
     }
 
     async fn collected(room: &Arc<Semaphore>, bytes: &[u8]) -> Result<Body, Problem> {
-        let sink = Sink::new("gzip", LIMIT)?;
         let payload = futures_util::stream::iter([Ok(Bytes::from(gzip(bytes)))]);
-        collect(room, sink, SILENCE, payload).await
+        collect(room, Encoding::Gzip, SILENCE, payload).await
+    }
+
+    #[tokio::test]
+    async fn a_body_is_the_same_in_one_piece_and_in_many() {
+        for text in ["", "a", &"ab".repeat(9_000), &"abc".repeat(90_000)] {
+            for (encoding, bytes) in [
+                (Encoding::Gzip, gzip(text.as_bytes())),
+                (Encoding::Plain, text.as_bytes().to_vec()),
+            ] {
+                for size in [1, 17, BLOCK, usize::MAX] {
+                    let pieces = bytes
+                        .chunks(size)
+                        .map(|piece| Ok(Bytes::copy_from_slice(piece)));
+                    let payload = futures_util::stream::iter(pieces);
+                    let body = collect(&room(), encoding, SILENCE, payload).await.unwrap();
+                    assert!(body.bytes == text.as_bytes(), "{size}, {encoding:?}");
+                }
+            }
+        }
     }
 
     #[tokio::test]
@@ -278,10 +314,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_sender_that_falls_silent_is_told_so() {
-        let sink = Sink::new("", LIMIT).unwrap();
         let some = futures_util::stream::iter([Ok(Bytes::from_static(b"{"))]);
         let payload = some.chain(futures_util::stream::pending());
-        let outcome = collect(&room(), sink, Duration::from_millis(20), payload).await;
+        let outcome = collect(&room(), Encoding::Plain, Duration::from_millis(20), payload).await;
         assert!(matches!(outcome, Err(Problem::TooSlow(_))), "{outcome:?}");
     }
 
@@ -296,7 +331,7 @@ mod tests {
     #[test]
     fn a_bomb_is_stopped_while_it_is_inflated() {
         let bomb = gzip(&vec![0; 50_000_000]);
-        let mut sink = Sink::new("gzip", 10_000).unwrap();
+        let mut sink = Sink::new(Encoding::Gzip, 10_000);
         let error = bomb.chunks(64).find_map(|chunk| sink.take(chunk).err());
         assert!(matches!(error, Some(Problem::TooLarge(_))), "{error:?}");
         let Sink::Gzip(decoder) = &sink else {
@@ -316,16 +351,7 @@ mod tests {
 
     #[test]
     fn other_encodings_are_not_taken() {
-        let error = Sink::new("br", 10).err();
+        let error = Encoding::of("br").err();
         assert!(matches!(error, Some(Problem::UnsupportedMedia(_))));
-    }
-
-    #[test]
-    fn a_nul_is_replaced_wherever_it_stands() {
-        let value = json(br#"{"a\u0000":["\u0000b",{"c":"\u0000"}]}"#).unwrap();
-        assert_eq!(
-            value,
-            json!({"a\u{fffd}": ["\u{fffd}b", {"c": "\u{fffd}"}]})
-        );
     }
 }

@@ -2,6 +2,7 @@
 
 use super::body;
 use super::identity::authenticate;
+use super::json;
 use crate::app::App;
 use crate::auth::DeviceKey;
 use actix_web::{HttpRequest, HttpResponse, post, web};
@@ -72,7 +73,7 @@ pub(crate) async fn send(
 /// The entries of a body, none for a line that is no JSON.
 fn entries(bytes: &[u8]) -> Result<Vec<Option<Value>>, Problem> {
     if bytes.trim_ascii_start().starts_with(b"[") {
-        let Value::Array(entries) = body::json(bytes)? else {
+        let Value::Array(entries) = json::read(bytes)? else {
             return Ok(Vec::new());
         };
         return Ok(entries.into_iter().map(Some).collect());
@@ -81,7 +82,7 @@ fn entries(bytes: &[u8]) -> Result<Vec<Option<Value>>, Problem> {
         .split(|byte| *byte == b'\n')
         .map(<[u8]>::trim_ascii)
         .filter(|line| !line.is_empty())
-        .map(|line| body::json(line).ok())
+        .map(|line| json::read(line).ok())
         .collect())
 }
 

@@ -8,6 +8,7 @@
 use super::body;
 use super::fields::Fields;
 use super::identity::{known, unknown, wrong_key};
+use super::json;
 use super::patience::{self, patiently};
 use crate::app::App;
 use crate::auth::{DeviceKey, bearer};
@@ -101,7 +102,7 @@ async fn registered(
 
 /// The device that a body is about.
 fn read_device(app: &App, bytes: &[u8]) -> Result<NewDevice, Problem> {
-    let mut fields = Fields::of(body::json(bytes)?)?;
+    let mut fields = Fields::of(json::read(bytes)?)?;
     let uuid: Option<DeviceId> = fields.parsed("uuid", "a uuid, such as an agent makes");
     let name = fields.text("deviceName", NAME);
     let device_type = fields.text("deviceType", NAME);
@@ -277,7 +278,7 @@ async fn exchanged(
     })
     .await?;
     let body = body::read(&app.room, request, payload).await?;
-    let mut fields = Fields::of(body::json(&body.bytes)?)?;
+    let mut fields = Fields::of(json::read(&body.bytes)?)?;
     let named: Option<DeviceId> = fields.parsed("uuid", "a uuid");
     if named.is_some_and(|named| named != device) {
         fields.wrong("uuid", format!("must be {device}, as in the path"));

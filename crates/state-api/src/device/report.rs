@@ -1,18 +1,22 @@
 //! `PATCH /device/state`: what a device runs.
 
+mod read;
+
+pub use read::judged;
+
 use super::body;
 use super::identity::{authenticate, owner};
+use super::json;
 use crate::app::App;
 use crate::auth::DeviceKey;
+use crate::report_writer::Said;
 use actix_web::{HttpRequest, HttpResponse, patch, web};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use windlass_core::platforms;
-use windlass_core::windows::is_zone;
 use windlass_service::Problem;
+use windlass_store::JsonText;
 use windlass_types::ids::DeviceId;
-use windlass_types::report::{Report, ReportedApp, ReportedService};
 
 /// Takes in what a device says of itself; the answer comes when that is durable. The body may be
 /// gzip; its only key is the device's uuid.
@@ -42,93 +46,57 @@ pub(crate) async fn take_in(
     let device = owner(&app, &key).await?;
     authenticate(&app, device, &key).await?;
     let body = body::read(&app.room, &request, payload).await?;
-    let state = only(device, body::json(&body.bytes)?)?;
-    let fields = state.as_object().ok_or_else(|| {
-        Problem::Malformed(format!("what stands under {device} must be an object"))
-    })?;
-    let report = judged(fields);
-    app.reports.take(device, state, report, body.room).await?;
+    let whole = json::text(&body.bytes)?;
+    let state = only(device, &whole)?;
+    let report = judged(state)
+        .map_err(|error| json::malformed(&error))?
+        .ok_or_else(|| {
+            Problem::Malformed(format!("what stands under {device} must be an object"))
+        })?;
+    let said = Said {
+        device,
+        body: JsonText(state.into()),
+        report,
+    };
+    app.reports.take(said, body.room).await?;
     Ok(HttpResponse::Ok().json(json!({"status": "ok"})))
 }
 
-/// What stands under the device's uuid, where that is the only key.
-fn only(device: DeviceId, whole: Value) -> Result<Value, Problem> {
-    let Value::Object(whole) = whole else {
-        return Err(Problem::Malformed(
-            "the body must be an object whose only key is the device's uuid".to_owned(),
-        ));
-    };
-    let mut entries = whole.into_iter();
+/// The text that stands under the device's uuid, where that is the only key.
+fn only(device: DeviceId, whole: &str) -> Result<&str, Problem> {
+    let entries: BTreeMap<String, &RawValue> = serde_json::from_str(whole).map_err(|error| {
+        if error.is_data() {
+            Problem::Malformed(
+                "the body must be an object whose only key is the device's uuid".to_owned(),
+            )
+        } else {
+            json::malformed(&error)
+        }
+    })?;
+    let mut entries = entries.into_iter();
     match (entries.next(), entries.next()) {
         (None, _) => Err(Problem::Malformed(
             "the body must have the device's uuid as its key".to_owned(),
         )),
-        (Some((name, state)), None) if name.parse() == Ok(device) => Ok(state),
-        _ => Err(Problem::Forbidden(format!(
-            "this key is for {device} alone: the body's only key must be that uuid"
-        ))),
-    }
-}
-
-/// The fields that are judged, but for the apps.
-const PLAIN: &[&str] = &[
-    "version",
-    "reportId",
-    "reportedAt",
-    "agent_version",
-    "os_version",
-    "time_zone",
-    "platform",
-];
-/// Characters of a version at most; they are shown in listings.
-const LONGEST: usize = 200;
-
-/// The part of a report that is judged. What is not as it should be is left out, and the rest is
-/// judged all the same.
-#[must_use]
-pub fn judged(fields: &Map<String, Value>) -> Report {
-    let plain: Map<String, Value> = PLAIN
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), fields.get(*name)?.clone())))
-        .collect();
-    // Each of them puts up with any value.
-    let mut report: Report = serde_json::from_value(Value::Object(plain)).unwrap_or_default();
-    for text in [&mut report.agent_version, &mut report.os_version] {
-        *text = text.take().map(|text| text.chars().take(LONGEST).collect());
-    }
-    // One that is none counts as absent.
-    report.platform = report
-        .platform
-        .filter(|text| text.len() <= LONGEST && !platforms::read(text).is_empty());
-    report.time_zone = report.time_zone.filter(|zone| is_zone(zone));
-    report.apps = fields.get("apps").and_then(Value::as_object).map(|apps| {
-        apps.iter()
-            .map(|(id, app)| (id.clone(), judged_app(app)))
-            .collect::<BTreeMap<_, _>>()
-    });
-    report
-}
-
-fn judged_app(app: &Value) -> ReportedApp {
-    let services = app.get("services").and_then(Value::as_array);
-    ReportedApp {
-        app_id: app.get("appId").and_then(Value::as_i64),
-        services: services
-            .into_iter()
-            .flatten()
-            // serde would take an array for a service, field by field.
-            .filter(|service| service.is_object())
-            .filter_map(|service| ReportedService::deserialize(service).ok())
-            .collect(),
+        (Some((name, state)), None) if name.parse() == Ok(device) => Ok(state.get()),
+        _ => {
+            // What stands there has only been skipped so far.
+            json::read(whole.as_bytes())?;
+            Err(Problem::Forbidden(format!(
+                "this key is for {device} alone: the body's only key must be that uuid"
+            )))
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
+    use windlass_types::report::Report;
 
     fn read(value: &Value) -> Report {
-        judged(value.as_object().unwrap())
+        judged(&value.to_string()).unwrap().unwrap()
     }
 
     #[test]

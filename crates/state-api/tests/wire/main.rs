@@ -14,4 +14,5 @@ mod polls;
 mod presence;
 mod provisioning;
 mod refusals;
+mod replicas;
 mod reports;

@@ -3,9 +3,7 @@
 use crate::api::{Api, Device, gzip, problem, report};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use windlass_store::reports;
 use windlass_testkit::stores;
-use windlass_types::ids::DeviceId;
 
 /// That nothing is known of what the device runs.
 async fn is_blank(api: &Api, device: &Device) {
@@ -156,7 +154,10 @@ async fn when_too_many_reports_wait_devices_are_told_to_come_back() {
         // Somebody else holds the row, or on SQLite the whole store.
         let other = test.open_again().await;
         let mut holder = other.begin().await.unwrap();
-        reports::lock(&mut holder, &[DeviceId(device.uuid)])
+        holder
+            .sql("DELETE FROM devices WHERE uuid = $1")
+            .bind(device.uuid)
+            .execute()
             .await
             .unwrap();
         let mut sent = tokio::task::JoinSet::new();
