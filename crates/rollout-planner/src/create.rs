@@ -155,6 +155,7 @@ pub(crate) async fn create(session: &mut Session, wanted: &Wanted<'_>) -> Result
         priority: wanted.priority,
         seed,
         layout,
+        spread: preview.spread.clone(),
         correlation: wanted.correlation,
         created_by: wanted.by.clone(),
         scope,

@@ -91,6 +91,19 @@ pub async fn contains(session: &mut Session, digest: &Digest) -> Result<bool> {
     Ok(found.is_some())
 }
 
+/// Whether a digest is in quarantine for any class of devices.
+///
+/// # Errors
+/// Whatever the database says.
+pub(crate) async fn for_classes(session: &mut Session, digest: &Digest) -> Result<bool> {
+    let found: Option<(String,)> = session
+        .sql("SELECT digest FROM quarantined_digests WHERE digest = $1 AND tag_key <> '' LIMIT 1")
+        .bind(digest.to_string())
+        .optional()
+        .await?;
+    Ok(found.is_some())
+}
+
 /// Whether anything is in quarantine, for all or for a class.
 ///
 /// # Errors

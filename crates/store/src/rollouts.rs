@@ -22,7 +22,9 @@ pub use gates::{admitted_lately, approvals, checks, time_zones, waiting};
 pub use members::{Changed, Joined, Left, active, changed_since, follow};
 pub use orders::{Again, approve, retry, waive_checks};
 pub(crate) use scope::place;
-pub use scope::{Preview, PreviewDevice, Rival, Scope, Wanted, conflicts, images_in_use, preview};
+pub use scope::{
+    Preview, PreviewDevice, Rival, Scope, Spread, Wanted, conflicts, images_in_use, preview,
+};
 
 use crate::db::Session;
 use crate::error::{Result, parse};

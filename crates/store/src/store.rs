@@ -122,6 +122,8 @@ impl Store {
                             format!("{}ms", options.statement_timeout.as_millis()),
                         ),
                         ("timezone", "UTC".to_owned()),
+                        // Compiling a plan takes longer than any of ours gains by it.
+                        ("jit", "off".to_owned()),
                     ]);
                 if let Some(password) = &options.password {
                     connect = connect.password(password);

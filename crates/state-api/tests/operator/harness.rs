@@ -8,7 +8,7 @@ use windlass_core::batches::Layout;
 use windlass_core::target::state_id;
 use windlass_service::config::Config;
 use windlass_service::{Deps, serve};
-use windlass_store::rollouts::{NewRollout, Scope};
+use windlass_store::rollouts::{NewRollout, Scope, Spread};
 use windlass_store::{commands, rollouts, targets};
 use windlass_testkit::{TestStore, eventually, stores};
 use windlass_types::ids::{CorrelationId, DeviceId, RolloutId};
@@ -199,6 +199,7 @@ impl Api {
             seed: 0,
             status: RolloutStatus::Pending,
             layout: Layout::default(),
+            spread: Spread::default(),
             correlation: CorrelationId(uuid::Uuid::now_v7()),
             created_by: "test".to_owned(),
         };

@@ -1,6 +1,6 @@
 //! Making a rollout with its devices.
 
-use super::scope::{Scope, place};
+use super::scope::{End, Scope, Spread, ends, place};
 use crate::build::Build;
 use crate::db::Session;
 use crate::error::Result;
@@ -42,6 +42,9 @@ pub struct NewRollout {
     pub status: RolloutStatus,
     /// Which devices of the scope are in which batch.
     pub layout: Layout,
+    /// How its devices are spread over their order ([`super::Preview::spread`]); they are dealt out the
+    /// same without it, but slower.
+    pub spread: Spread,
     /// What ties its events together.
     pub correlation: CorrelationId,
     /// Who made it.
@@ -104,6 +107,8 @@ pub async fn create(session: &mut Session, rollout: &NewRollout) -> Result<i64> 
 
 async fn insert_devices(session: &mut Session, id: Uuid, rollout: &NewRollout) -> Result<u64> {
     let (kind, now) = (session.kind(), session.now());
+    let (scope, layout) = (&rollout.scope, &rollout.layout);
+    let ends = ends(session, scope, layout, &rollout.spread).await?;
     let mut sql = Build::new(kind);
     sql.text(
         "INSERT INTO device_rollout_status \
@@ -112,11 +117,32 @@ async fn insert_devices(session: &mut Session, id: Uuid, rollout: &NewRollout) -
     .value(id)
     .text(
         ", z.uuid, z.batch, CASE WHEN z.reason IS NULL THEN 'pending' ELSE 'skipped' END, z.reason, \
-         (SELECT t.version FROM device_targets t WHERE t.device_uuid = z.uuid), ",
+         z.version, ",
     )
     .value(now)
     .text(" FROM (");
-    place(&mut sql, kind, &rollout.scope, &rollout.layout, now);
-    sql.text(") z");
+    match ends {
+        Some(ends) => {
+            sql.text("SELECT x.uuid, x.reason, x.version, ");
+            batch(&mut sql, &ends, layout.batches());
+            sql.text(" AS batch FROM (");
+            scope.rows(&mut sql, now, None);
+            sql.text(") x");
+        }
+        None => place(&mut sql, kind, scope, layout, now),
+    }
+    // In the order of the primary key, which then grows at its end only.
+    sql.text(") z ORDER BY z.uuid");
     sql.on(session).execute().await
+}
+
+/// The batch of a device's row `x`: the first whose end it is not after.
+fn batch(sql: &mut Build, ends: &[End], last: i64) {
+    sql.text("CASE WHEN x.reason IS NOT NULL THEN ").value(last);
+    for end in ends {
+        sql.text(" WHEN ");
+        end.reaches(sql);
+        sql.text(" THEN ").value(end.batch);
+    }
+    sql.text(" ELSE ").value(last).text(" END");
 }

@@ -4,15 +4,18 @@ mod filter;
 mod placed;
 mod preview;
 mod rivals;
+mod spread;
 
 pub(crate) use placed::place;
 pub use preview::{Preview, PreviewDevice, preview};
 pub use rivals::{Rival, conflicts};
+pub use spread::Spread;
+pub(super) use spread::{End, ends};
 
 use crate::build::Build;
 use crate::db::Session;
 use crate::error::Result;
-use crate::image_facts;
+use crate::{image_facts, quarantine};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -65,6 +68,9 @@ pub struct Scope {
     pub higher: Vec<String>,
     /// Platforms as devices or their operators say them that cannot run what is shipped.
     pub refused: Vec<String>,
+    /// Whether the digest may be in quarantine for a class of devices; where it is for none, nobody's class
+    /// is looked at.
+    pub classes: bool,
     /// Which devices.
     pub filters: Filters,
     /// Not those that one of these takes.
@@ -107,6 +113,7 @@ impl Scope {
             there: Vec::new(),
             higher: Vec::new(),
             refused: Vec::new(),
+            classes: true,
             filters: Filters::default(),
             without: Vec::new(),
             held_by: Vec::new(),
@@ -144,6 +151,10 @@ impl Scope {
             there: sorted.there,
             higher: if down { Vec::new() } else { sorted.higher },
             refused: refused(session, wanted).await?,
+            classes: match wanted.digest {
+                Some(digest) => quarantine::for_classes(session, digest).await?,
+                None => false,
+            },
             filters: wanted.filters.clone(),
             without: wanted.without.to_vec(),
             held_by: rivals::above(session, wanted).await?,
@@ -153,25 +164,33 @@ impl Scope {
         })
     }
 
-    /// A query of (uuid, reason, value, chosen, place): the reason why a device is skipped; the value it
-    /// has of the tag of the batches; whether it is chosen for the first batch; and its place among
-    /// those of the same value that are not skipped, or that are. With `only` it is about these devices.
-    /// There must be images to move.
+    /// A query of (uuid, reason, value, chosen, version, place): what [`Self::rows`] has of a device, and its
+    /// place among those of the same value that are not skipped, or that are.
     pub(super) fn query(&self, sql: &mut Build, now: DateTime<Utc>, only: Option<&[DeviceId]>) {
         sql.text(
-            "SELECT x.uuid, x.reason, x.value, x.chosen, row_number() OVER (\
+            "SELECT x.uuid, x.reason, x.value, x.chosen, x.version, row_number() OVER (\
                PARTITION BY CASE WHEN x.reason IS NULL THEN 0 ELSE 1 END, x.value \
-               ORDER BY x.chosen DESC, (x.shuffle * ",
-        )
-        .value(self.order.0)
-        .text(" + ")
-        .value(self.order.1)
-        .text(") % 2147483647, x.uuid) AS place FROM (SELECT d.uuid, d.shuffle, ");
+               ORDER BY x.chosen DESC, x.order_key, x.uuid) AS place FROM (",
+        );
+        self.rows(sql, now, only);
+        sql.text(") x");
+    }
+
+    /// A query of (uuid, order_key, value, chosen, reason, version): where the device stands in the order of
+    /// the rollout, before whoever has a higher number; the value it has of the tag of the batches; whether
+    /// it is chosen for the first batch; the reason why it is skipped; and its target's version. With `only`
+    /// it is about these devices. There must be images to move.
+    pub(super) fn rows(&self, sql: &mut Build, now: DateTime<Utc>, only: Option<&[DeviceId]>) {
+        sql.text("SELECT d.uuid, (d.shuffle * ")
+            .value(self.order.0)
+            .text(" + ")
+            .value(self.order.1)
+            .text(") % 2147483647 AS order_key, t.version, ");
         self.value_of(sql);
         sql.text(" AS value, ");
         self.is_chosen(sql);
         sql.text(" AS chosen, ");
-        self.reason(sql, now);
+        self.reason(sql);
         sql.text(" AS reason FROM ");
         self.states(sql);
         sql.text(
@@ -180,13 +199,14 @@ impl Scope {
              LEFT JOIN device_failed_images f ON f.device_uuid = d.uuid AND f.digest = ",
         )
         .value(self.digest.as_ref().map(Digest::to_string))
+        .text(" LEFT JOIN device_penalties b ON b.device_uuid = d.uuid AND b.until > ")
+        .value(now)
         .text(" WHERE ");
         filtered(sql, "d", &self.filters, &self.without);
         if let Some(only) = only {
             sql.text(" AND d.uuid IN ")
                 .list(only.iter().map(|device| device.0));
         }
-        sql.text(") x");
     }
 
     fn value_of(&self, sql: &mut Build) {
@@ -215,11 +235,12 @@ impl Scope {
         sql.text(" THEN 1 ELSE 0 END");
     }
 
-    fn reason(&self, sql: &mut Build, now: DateTime<Utc>) {
-        sql.text("CASE WHEN NOT d.enabled THEN 'disabled' WHEN ");
-        in_penalty_box(sql, "d.uuid", now);
-        sql.text(" THEN 'penalty_box' ");
-        if let Some(digest) = &self.digest {
+    fn reason(&self, sql: &mut Build) {
+        sql.text(
+            "CASE WHEN NOT d.enabled THEN 'disabled' \
+             WHEN b.device_uuid IS NOT NULL THEN 'penalty_box' ",
+        );
+        if let (Some(digest), true) = (&self.digest, self.classes) {
             sql.text("WHEN ");
             class_quarantined(sql, "d.uuid", digest);
             sql.text(" THEN 'quarantined' ");

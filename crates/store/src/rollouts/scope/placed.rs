@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use windlass_core::batches::Layout;
 
-/// A query of (uuid, reason, batch) over a scope that has images to move. Skipped devices are in the
+/// A query of (uuid, reason, batch, version) over a scope that has images to move. Skipped devices are in the
 /// last batch, so that they do not fill up the first.
 pub(crate) fn place(
     sql: &mut Build,
@@ -18,7 +18,7 @@ pub(crate) fn place(
 ) {
     sql.text("SELECT y.uuid, y.reason, COALESCE(v.batch, ")
         .value(layout.batches())
-        .text(") AS batch FROM (");
+        .text(") AS batch, y.version FROM (");
     scope.query(sql, now, None);
     sql.text(") y LEFT JOIN (");
     ranges(sql, kind, layout);

@@ -1,6 +1,6 @@
 //! What a rollout of a scope would be.
 
-use super::{Scope, ScopeRow};
+use super::{Scope, ScopeRow, Spread};
 use crate::build::Build;
 use crate::db::Session;
 use crate::error::{Result, parse};
@@ -16,6 +16,8 @@ pub struct Preview {
     pub eligible: i64,
     /// The same by value of the tag of the batches: what `batches::layout` deals out.
     pub groups: Vec<Group>,
+    /// How those who are not skipped are spread over the order of the rollout.
+    pub spread: Spread,
     /// How many it would skip, by reason.
     pub skipped: BTreeMap<SkipReason, i64>,
     /// The first devices: those in the batches by their place, then the skipped ones.
@@ -59,34 +61,11 @@ pub async fn preview(session: &mut Session, scope: &Scope, limit: i64) -> Result
     if scope.moved.is_empty() {
         return Ok(preview);
     }
-    let now = session.now();
-    let mut sql = Build::new(session.kind());
-    sql.text(
-        "SELECT reason, CASE WHEN reason IS NULL THEN value END AS value, COUNT(*), \
-         CAST(SUM(chosen) AS BIGINT) FROM (",
-    );
-    scope.query(&mut sql, now, None);
-    sql.text(") y GROUP BY 1, 2 ORDER BY 1, 2");
-    let counts: Vec<(Option<String>, Option<String>, i64, i64)> = sql.on(session).all().await?;
-    for (reason, value, devices, chosen) in counts {
-        match reason {
-            None => {
-                preview.eligible += devices;
-                preview.groups.push(Group {
-                    value,
-                    devices,
-                    chosen,
-                });
-            }
-            Some(reason) => {
-                let reason = parse("device_rollout_status.reason", &reason)?;
-                preview.skipped.insert(reason, devices);
-            }
-        }
-    }
+    count(session, scope, &mut preview).await?;
     if limit == 0 {
         return Ok(preview);
     }
+    let now = session.now();
     let mut sql = Build::new(session.kind());
     sql.text("SELECT uuid, reason, value, place FROM (");
     scope.query(&mut sql, now, None);
@@ -107,4 +86,46 @@ pub async fn preview(session: &mut Session, scope: &Scope, limit: i64) -> Result
         });
     }
     Ok(preview)
+}
+
+/// Counts the devices of a scope in one reading of it.
+async fn count(session: &mut Session, scope: &Scope, preview: &mut Preview) -> Result<()> {
+    /// Reason, value, chosen, part of the order, devices.
+    type Count = (Option<String>, Option<String>, i64, i64, i64);
+    let now = session.now();
+    let mut sql = Build::new(session.kind());
+    sql.text(
+        "SELECT x.reason, CASE WHEN x.reason IS NULL THEN x.value END, \
+         CAST(CASE WHEN x.reason IS NULL THEN x.chosen ELSE 0 END AS BIGINT), \
+         CAST(CASE WHEN x.reason IS NULL THEN ",
+    );
+    Spread::part(&mut sql, scope);
+    sql.text(" ELSE 0 END AS BIGINT), COUNT(*) FROM (");
+    scope.rows(&mut sql, now, None);
+    sql.text(") x GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3 DESC, 4");
+    let counts: Vec<Count> = sql.on(session).all().await?;
+    for (reason, value, chosen, part, devices) in counts {
+        if let Some(reason) = reason {
+            let reason = parse("device_rollout_status.reason", &reason)?;
+            *preview.skipped.entry(reason).or_default() += devices;
+            continue;
+        }
+        preview.eligible += devices;
+        if scope.batch_by.is_none() {
+            preview.spread.add(chosen, part, devices);
+        }
+        let chosen = if chosen == 1 { devices } else { 0 };
+        match preview.groups.last_mut() {
+            Some(group) if group.value == value => {
+                group.devices += devices;
+                group.chosen += chosen;
+            }
+            _ => preview.groups.push(Group {
+                value,
+                devices,
+                chosen,
+            }),
+        }
+    }
+    Ok(())
 }

@@ -80,7 +80,7 @@ pub async fn conflicts(
     scope: &Scope,
     wanted: &Wanted<'_>,
 ) -> Result<Vec<Rival>> {
-    if scope.moved.is_empty() {
+    if scope.moved.is_empty() || !any(session, scope, wanted).await? {
         return Ok(Vec::new());
     }
     let now = session.now();
@@ -125,4 +125,20 @@ pub async fn conflicts(
             })
         })
         .collect()
+}
+
+/// Whether there is any other active rollout of the repository: mostly there is none, and then no device
+/// needs to be looked at.
+async fn any(session: &mut Session, scope: &Scope, wanted: &Wanted<'_>) -> Result<bool> {
+    let mut sql = Build::new(session.kind());
+    sql.text("SELECT r.id FROM image_rollouts r WHERE r.finished_at IS NULL AND r.repository = ")
+        .value(scope.repository.to_string());
+    if let Some(policy) = wanted.policy {
+        sql.text(" AND (r.policy_id IS NULL OR r.policy_id <> ")
+            .value(policy.0)
+            .text(")");
+    }
+    sql.text(" LIMIT 1");
+    let found: Option<(Uuid,)> = sql.on(session).optional().await?;
+    Ok(found.is_some())
 }
