@@ -32,7 +32,7 @@ const ALL: &[Benchmark] = &[
     Benchmark { name: "idle", about: "50,000 held polls: memory of each, and all told of a change", measure: |bench| Box::pin(idle::measure(bench)) },
     Benchmark { name: "start", about: "state-api from its start with ten times as many devices, which poll meanwhile", measure: |bench| Box::pin(start::measure(bench)) },
     Benchmark { name: "reports", about: "durable reports, beside multi-row upserts", measure: |bench| Box::pin(reports::measure(bench)) },
-    Benchmark { name: "rollout", about: "a staged rollout made and its first batch admitted, beside INSERT … SELECT", measure: |bench| Box::pin(rollout::measure(bench)) },
+    Benchmark { name: "rollout", about: "a staged rollout over ten times as many devices made, a batch admitted, slices, beside plain statements", measure: |bench| Box::pin(rollout::measure(bench)) },
     Benchmark { name: "webhooks", about: "webhooks answered while the database is busy, beside a plain insert", measure: |bench| Box::pin(webhooks::measure(bench)) },
     Benchmark { name: "pushes", about: "from a webhook to 10,000 waiting devices, between five services", measure: |bench| Box::pin(pushes::measure(bench)) },
     Benchmark { name: "planning", about: "how planning grows with the fleet: the core's time, the planner's memory", measure: |bench| Box::pin(planning::measure(bench)) },

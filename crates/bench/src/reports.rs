@@ -76,7 +76,7 @@ async fn beside_upserts(bench: &Bench, name: &str, store: Store) -> Result<Vec<R
 }
 
 /// A report of about 1.5 kB, as an existing agent sends it.
-fn report(n: i64) -> serde_json::Value {
+pub(crate) fn report(n: i64) -> serde_json::Value {
     let processes: Vec<_> = (0..10)
         .map(|p| json!({"pid": 1000 + p, "name": format!("process-{p}"), "cpu": 0.5, "mem": 1.25}))
         .collect();
