@@ -153,6 +153,14 @@ async fn clear(store: &Store) -> Result<()> {
         .bind(now)
         .execute()
         .await?;
+    // As if the devices had been judged: a newer rollout has nothing to end.
+    session
+        .sql(
+            "UPDATE device_rollout_status SET status = 'skipped', reason = 'target_changed', check_at = NULL \
+             WHERE status IN ('scheduled', 'updating', 'verifying')",
+        )
+        .execute()
+        .await?;
     session.commit().await?;
     tokio::time::sleep(Duration::from_millis(500)).await;
     Ok(())
