@@ -67,12 +67,7 @@ impl Bus {
     /// Tells everyone of events that were committed. Never fails and never waits for Redis.
     pub fn publish(&self, events: Vec<Event>) {
         match self {
-            Self::Local(rings) => {
-                for event in events {
-                    // No subscriber is no error.
-                    rings.send(Ring::Event(event.kind)).ok();
-                }
-            }
+            Self::Local(rings) => ring(rings, events.iter().map(|event| event.kind)),
             Self::Redis(bus) => bus.publish(events),
         }
     }
@@ -95,6 +90,19 @@ impl Bus {
         match self {
             Self::Local(_) => State::Connected,
             Self::Redis(bus) => bus.state(),
+        }
+    }
+}
+
+/// Rings once for each type: a ring says that something happened, not how often, and every ring wakes every
+/// loop of the process.
+fn ring(rings: &broadcast::Sender<Ring>, kinds: impl Iterator<Item = EventType>) {
+    let mut rung = Vec::new();
+    for kind in kinds {
+        if !rung.contains(&kind) {
+            rung.push(kind);
+            // No subscriber is no error.
+            rings.send(Ring::Event(kind)).ok();
         }
     }
 }

@@ -5,7 +5,7 @@
 //! swallows packets. Whatever was published meanwhile is lost, so each new subscription rings
 //! [`Ring::Resync`]: everyone reads the store.
 
-use crate::{Ring, State};
+use crate::{Ring, State, ring};
 use futures_util::StreamExt;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{AsyncCommands, Client};
@@ -19,6 +19,8 @@ use windlass_types::event::Event;
 
 /// Batches of events that wait for Redis at most. Beyond it they are not published: scans find the work.
 const OUTBOX: usize = 256;
+/// Messages of Redis that are taken together at most.
+const TOGETHER: usize = 1024;
 /// How often the listener sends itself a sign of life.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long without one until the link counts as dead.
@@ -97,9 +99,7 @@ impl RedisBus {
             return;
         }
         // Parts in this process need not wait for the way over Redis.
-        for event in &events {
-            self.rings.send(Ring::Event(event.kind)).ok();
-        }
+        ring(&self.rings, events.iter().map(|event| event.kind));
         if self.outbox.try_send(events).is_err() {
             tracing::debug!("Redis is slow or away; events were not published");
         }
@@ -196,7 +196,8 @@ async fn listen_once(
     let (subscription, mut heart) = timeout(SILENCE, connect)
         .await
         .map_err(|_elapsed| timed_out())??;
-    let mut messages = subscription.into_on_message();
+    // What has come meanwhile is taken together.
+    let mut messages = subscription.into_on_message().ready_chunks(TOGETHER);
     let channel = format!("{prefix}.heartbeat");
     let mut beat = tokio::time::interval(HEARTBEAT);
     let mut silent_at = Instant::now() + SILENCE;
@@ -204,17 +205,17 @@ async fn listen_once(
         tokio::select! {
             () = sleep_until(silent_at) => return Err(timed_out()),
             message = messages.next() => {
-                let Some(message) = message else { return Err(timed_out()) };
+                let Some(messages) = message else { return Err(timed_out()) };
                 silent_at = Instant::now() + SILENCE;
-                let kind = message.get_channel_name().strip_prefix(prefix).unwrap_or_default();
                 if !listening.swap(true, Ordering::Relaxed) {
                     *backoff = Duration::from_millis(50);
                     tracing::info!("listening on Redis");
                     rings.send(Ring::Resync).ok();
                 }
-                if let Ok(kind) = kind.trim_start_matches('.').parse() {
-                    rings.send(Ring::Event(kind)).ok();
-                }
+                ring(rings, messages.iter().filter_map(|message| {
+                    let kind = message.get_channel_name().strip_prefix(prefix)?;
+                    kind.trim_start_matches('.').parse().ok()
+                }));
             }
             _ = beat.tick() => {
                 timeout(RESPONSE, heart.publish::<_, _, ()>(&channel, ""))

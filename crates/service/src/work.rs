@@ -7,7 +7,7 @@ use crate::problem::chain;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use windlass_types::event::EventType;
 
 /// What a run of a loop found.
@@ -35,7 +35,8 @@ pub struct Loop {
     run: Run,
 }
 
-/// Rings that come together are answered by one run: a short wait collects them.
+/// Rings that come one after the other are answered together: a run for a ring begins no sooner than this
+/// after the run before it. The first ring after a quiet time is answered at once.
 const COLLECT: Duration = Duration::from_millis(10);
 /// Waits after a failed run: doubled up to this.
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
@@ -124,12 +125,13 @@ impl Loop {
                 tokio::task::yield_now().await;
                 continue;
             }
+            let ended = Instant::now();
             let rung = tokio::select! {
                 rung = timeout(wait, bell.next_of(self.wakes)) => rung.is_ok(),
                 () = deps.shutdown.cancelled() => return,
             };
             if rung {
-                sleep(COLLECT).await;
+                sleep_until(ended + COLLECT).await;
             }
         }
     }

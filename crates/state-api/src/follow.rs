@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use windlass_service::Deps;
 use windlass_service::work::{Loop, Next};
 use windlass_store::devices::{self, Change};
-use windlass_store::{Error, events};
+use windlass_store::{Error, Session, events};
 use windlass_types::event::{Cursor, EventType};
 use windlass_types::ids::DeviceId;
 
@@ -24,6 +24,8 @@ const WAKES: &[EventType] = &[
 /// The log is read at least this often, so that the cache is never older than a second, without the
 /// bus as well.
 const INTERVAL: Duration = Duration::from_millis(500);
+/// What is committed but not settled, because an older transaction is still open, is looked for again after this.
+const UNSETTLED: Duration = Duration::from_millis(20);
 /// Rows read at once.
 const PAGE: i64 = 10_000;
 
@@ -41,9 +43,9 @@ pub(crate) fn follower(deps: &Deps, cache: Arc<Cache>) -> Loop {
                     Ok::<_, Error>(Next::Again)
                 }
                 Some(from) => {
-                    let (to, more) = follow(&deps, &cache, from).await?;
+                    let (to, next) = follow(&deps, &cache, from).await?;
                     *place = Some(to);
-                    Ok(if more { Next::Again } else { Next::Idle })
+                    Ok(next)
                 }
             }
         }
@@ -66,15 +68,26 @@ async fn fill(deps: &Deps, cache: &Cache) -> Result<Cursor, Error> {
     Ok(place)
 }
 
-/// Takes in what the log says after this place; returns the new place and whether there is more.
-async fn follow(deps: &Deps, cache: &Cache, from: Cursor) -> Result<(Cursor, bool), Error> {
+/// Takes in what the log says after this place; returns the new place and when to look again.
+async fn follow(deps: &Deps, cache: &Cache, from: Cursor) -> Result<(Cursor, Next), Error> {
     let mut session = deps.store.read().await?;
     let changes = devices::changes_after(&mut session, from, PAGE).await?;
-    let Some(last) = changes.last() else {
-        return Ok((from, false));
-    };
-    let more = i64::try_from(changes.len()).is_ok_and(|read| read == PAGE);
-    let to = last.id;
+    let to = changes.last().map_or(from, |last| last.id);
+    take_in(&mut session, cache, &changes).await?;
+    if i64::try_from(changes.len()).is_ok_and(|read| read == PAGE) {
+        return Ok((to, Next::Again));
+    }
+    Ok((
+        to,
+        match events::any_after(&mut session, to).await? {
+            true => Next::After(UNSETTLED),
+            false => Next::Idle,
+        },
+    ))
+}
+
+/// Takes these changes over.
+async fn take_in(session: &mut Session, cache: &Cache, changes: &[Change]) -> Result<(), Error> {
     let reread: Vec<DeviceId> = changes
         .iter()
         .filter(|change| !raised(cache, change))
@@ -82,7 +95,7 @@ async fn follow(deps: &Deps, cache: &Cache, from: Cursor) -> Result<(Cursor, boo
         .collect::<BTreeSet<_>>()
         .into_iter()
         .collect();
-    let found = devices::credentials(&mut session, &reread).await?;
+    let found = devices::credentials(session, &reread).await?;
     let mut missing: BTreeSet<DeviceId> = reread.into_iter().collect();
     for known in &found {
         missing.remove(&known.device);
@@ -90,7 +103,7 @@ async fn follow(deps: &Deps, cache: &Cache, from: Cursor) -> Result<(Cursor, boo
     }
     // Deleted, whatever else was said of them before.
     missing.into_iter().for_each(|device| cache.remove(device));
-    Ok((to, more))
+    Ok(())
 }
 
 /// Whether nothing needs to be read for this change: it names the version, or is not about devices.

@@ -362,6 +362,21 @@ async fn ahead_of_counter(session: &mut Session) -> Result<bool> {
     Ok(ahead)
 }
 
+/// Whether the log holds anything after this place, events that are not settled yet included: a reader that
+/// has taken in all that is settled looks again soon then, as the ring for them was the one it has heard.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn any_after(session: &mut Session, from: Cursor) -> Result<bool> {
+    let (any,): (bool,) = session
+        .sql("SELECT EXISTS (SELECT 1 FROM events WHERE (tx, seq) > ($1, $2))")
+        .bind(from.tx)
+        .bind(from.seq)
+        .one()
+        .await?;
+    Ok(any)
+}
+
 /// Deletes events older than this, for retention; returns how many.
 ///
 /// # Errors
