@@ -201,20 +201,11 @@ fn restart(field: &Field<'_>) -> Read<Restart> {
 }
 
 fn labels(fields: &mut Fields<'_>, spec: &mut ContainerSpec) -> Read<()> {
-    const OURS: [&str; 7] = [
-        label::SCOPE,
-        label::APP,
-        label::APP_NAME,
-        label::SERVICE,
-        label::SERVICE_NAME,
-        label::FINGERPRINT,
-        label::IMAGE,
-    ];
     let Some(field) = fields.get(&["labels"]) else {
         return Ok(());
     };
     for (name, value) in field.pairs(&['='])? {
-        if OURS.contains(&name.as_str()) {
+        if label::is_own(&name) {
             return field.wrong(format!("{name} is the agent's own label"));
         }
         let value = value.map(|v| v.pair_value(&name)).transpose()?;

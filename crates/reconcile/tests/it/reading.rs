@@ -358,6 +358,14 @@ fn what_cannot_be_understood_is_refused_with_its_field_and_what_would_be_right()
             "config.labels: windlass.scope is the agent's own label",
         ),
         (
+            json!({"labels": {"windlass.settings": "x"}}),
+            "config.labels: windlass.settings is the agent's own label",
+        ),
+        (
+            json!({"labels": ["windlass.networks={}"]}),
+            "config.labels: windlass.networks is the agent's own label",
+        ),
+        (
             json!({"command": "sh -c 'x"}),
             "config.command: a quote is opened and not closed",
         ),
