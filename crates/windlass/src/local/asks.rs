@@ -11,6 +11,10 @@ const VERSIONS: &str = "windlass.versions";
 const UPDATE: &str = "windlass.update";
 const WINDOW: &str = "windlass.window";
 
+/// How long an update may take in all, in seconds, until it is held against the image: a day, for many large images over
+/// a slow line, or a container that somebody paused.
+const PULLS_TAKE: u32 = 86_400;
+
 /// What a container asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Asked {
@@ -112,6 +116,9 @@ fn spec(
         "filters": {"fleets": [super::FLEET]},
         // Any that a person writes comes before it.
         "priority": i32::MIN,
+        // Every container of an image is admitted at once, and the agent pulls one image after the other; a bad one it
+        // tells of by itself, at once.
+        "health": {"deadline_seconds": PULLS_TAKE},
         // There is one device; who is to look at a pause?
         "failure": {"action": "rollback_all"},
     }))

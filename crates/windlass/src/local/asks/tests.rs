@@ -1,5 +1,9 @@
 use super::*;
-use serde_json::json;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+use windlass_core::verdict::{Facts, Presence, Steps, Wanted, judge};
+use windlass_types::observation::Observation;
+use windlass_types::rollout::DeviceStatus;
 
 fn read(tag: &str, labels: &[(&str, &str)]) -> Result<Asked, String> {
     let labels = [(ENABLE, "true")].iter().chain(labels);
@@ -30,6 +34,52 @@ fn without_further_labels_the_tag_that_runs_is_followed_at_once() {
     assert_eq!(
         serde_json::to_value(&spec.filters).unwrap(),
         json!({"fleets": ["local"]})
+    );
+}
+
+#[test]
+fn a_pull_that_takes_hours_is_waited_for_and_what_the_agent_calls_bad_is_bad_at_once() {
+    let rule = own("7", &[]).health;
+    let admitted: DateTime<Utc> = "2026-11-21T12:00:00Z".parse().unwrap();
+    let image = |digit: &str| format!("redis:7@sha256:{}", digit.repeat(64));
+    let wanted = [Wanted {
+        app_id: 1,
+        service_id: 1,
+        image: image("2"),
+        runs: true,
+    }];
+    let judged = |phase: &str, error: Value, after: i64| {
+        let now = admitted + TimeDelta::seconds(after);
+        let observation: Observation = serde_json::from_value(json!({
+            "version_received": 2, "last_report_at": now, "services": [{
+                "app_id": 1, "service_id": 1, "name": "web", "image": image("1"), "status": "running",
+                "phase": phase, "phase_since": admitted, "error": error, "running_since": admitted,
+                "image_since": admitted, "restarts": 0}]}))
+        .unwrap();
+        let facts = Facts {
+            status: DeviceStatus::Updating,
+            since: admitted,
+            admitted_at: admitted,
+            deadline_at: admitted + TimeDelta::seconds(rule.deadline_seconds.into()),
+            target_version: 2,
+            wanted: &wanted,
+            observation: Some(&observation),
+            last_seen_at: Some(now),
+            steps: Steps::default(),
+            presence: Presence::default(),
+            server_checks: &[],
+        };
+        judge(&facts, &rule, now).unwrap().status
+    };
+    for hours in [1, 6, 23] {
+        let status = judged("pulling", Value::Null, hours * 3600);
+        assert_eq!(status, DeviceStatus::Updating, "after {hours} h");
+    }
+    let crashed = json!({"type": "crash_loop", "message": "it ended with 1"});
+    assert_eq!(judged("failed", crashed, 60), DeviceStatus::Failed);
+    assert_eq!(
+        judged("pulling", Value::Null, 25 * 3600),
+        DeviceStatus::Failed
     );
 }
 
