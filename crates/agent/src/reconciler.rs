@@ -189,7 +189,7 @@ impl<M: Machine> Reconciler<M> {
         // After all that was written down and seen: a plan takes what is further off than anything can be for
         // the work of a clock that was put back.
         let now = Utc::now();
-        turn.seen.tell(&mut observed, Instant::now());
+        turn.seen.tell(&mut observed, &scene.memory, Instant::now());
         observed.pulling = turn.pulls.images();
         observed.aside = turn.aside.at(now);
         self.never_stop_itself_first(&mut scene, &observed);

@@ -4,13 +4,14 @@ use crate::engine::{Engine, QUICK};
 use crate::error::Error;
 use crate::settings::{is_joined, limits_word, restart_word};
 use bollard::models::{
-    ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, MountPoint, PortMap,
+    ContainerInspectResponse, ContainerStateStatusEnum, HealthConfig, HealthStatusEnum, MountPoint,
+    PortMap,
 };
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use windlass_reconcile::observed::{ContainerState, Health};
-use windlass_reconcile::spec::{Port, Protocol};
+use windlass_reconcile::spec::{Healthcheck, Port, Protocol};
 
 /// A container as the engine has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +42,8 @@ pub struct Found {
     pub restarts: u32,
     /// What its own health check says, and the end of the last output.
     pub health: Option<(Health, String)>,
+    /// When the engine asks that check.
+    pub healthcheck: Option<Healthcheck>,
     /// `bridge`, `host`, `none`, a network's name.
     pub network_mode: String,
     /// Its networks by name: its aliases and its address there.
@@ -59,6 +62,8 @@ pub struct Found {
     pub binds: BTreeSet<String>,
     /// What it may use of the machine, in a fixed order; empty where nothing is limited.
     pub limits: String,
+    /// Containers whose processes it sees (`--pid`) or whose shared memory it has (`--ipc`), as the engine names them.
+    pub borrows: BTreeSet<String>,
 }
 
 impl Found {
@@ -163,6 +168,14 @@ impl Engine {
     /// # Errors
     /// Where the engine does not answer.
     pub async fn inspect(&self, id: &str) -> Result<Option<Found>, Error> {
+        Ok(self.inspected(id).await?.map(read))
+    }
+
+    /// All that the engine says of a container; none where it is not there.
+    pub(crate) async fn inspected(
+        &self,
+        id: &str,
+    ) -> Result<Option<ContainerInspectResponse>, Error> {
         let asked = self
             .call("inspect container", QUICK, async |docker| {
                 docker
@@ -171,7 +184,7 @@ impl Engine {
             })
             .await;
         match asked {
-            Ok(answer) => Ok(Some(read(answer))),
+            Ok(answer) => Ok(Some(answer)),
             Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
         }
@@ -216,6 +229,7 @@ fn read(answer: ContainerInspectResponse) -> Found {
         started_at: instant(state.started_at.as_deref()),
         finished_at: instant(state.finished_at.as_deref()),
         health: state.health.and_then(health),
+        healthcheck: config.healthcheck.and_then(healthcheck),
         state: word(state.status),
         network_mode: host.network_mode.unwrap_or_default(),
         networks,
@@ -229,6 +243,11 @@ fn read(answer: ContainerInspectResponse) -> Found {
             .and_then(|seconds| u32::try_from(seconds).ok()),
         binds: binds(answer.mounts.unwrap_or_default()),
         limits,
+        borrows: [&host.pid_mode, &host.ipc_mode]
+            .into_iter()
+            .filter_map(|mode| mode.as_ref()?.strip_prefix("container:"))
+            .map(str::to_owned)
+            .collect(),
         restart: restart_word(host.restart_policy.as_ref()),
         auto_remove: host.auto_remove.unwrap_or_default(),
     }
@@ -276,6 +295,27 @@ fn health(health: bollard::models::Health) -> Option<(Health, String)> {
         .and_then(|last| last.output)
         .unwrap_or_default();
     Some((says, output.trim().to_owned()))
+}
+
+/// Of a check what says when it is asked; what is 0 or not there is the engine's usual.
+fn healthcheck(check: HealthConfig) -> Option<Healthcheck> {
+    let test = check.test.unwrap_or_default();
+    if test.first().is_none_or(|first| first == "NONE") {
+        return None;
+    }
+    let positive = |number: Option<i64>| u64::try_from(number?).ok().filter(|number| *number > 0);
+    // Rounded up: it is waited for at least as long as the engine may take.
+    let seconds = |nanoseconds: Option<i64>| {
+        let seconds = positive(nanoseconds)?.div_ceil(1_000_000_000);
+        Some(u32::try_from(seconds).unwrap_or(u32::MAX))
+    };
+    Some(Healthcheck {
+        interval_seconds: seconds(check.interval),
+        timeout_seconds: seconds(check.timeout),
+        retries: positive(check.retries).map(|times| u32::try_from(times).unwrap_or(u32::MAX)),
+        start_period_seconds: seconds(check.start_period),
+        test,
+    })
 }
 
 /// `8080/tcp` as a port and its kind; others than TCP and UDP are left out.
@@ -335,3 +375,6 @@ fn bindings(map: &PortMap) -> impl Iterator<Item = (u16, Protocol, String, Strin
             })
         })
 }
+
+#[cfg(test)]
+mod tests;

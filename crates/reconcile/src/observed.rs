@@ -1,6 +1,6 @@
 //! What is there: the engine's containers and images as they were read, and what probes saw.
 
-use crate::spec::{Port, ServiceKey};
+use crate::spec::{Healthcheck, Port, ServiceKey};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +13,8 @@ pub struct Observed {
     pub containers: Vec<Container>,
     /// The engine's images that have a name; which of them are ours to remove is remembered.
     pub images: Vec<Image>,
+    /// The ids of images that containers are made from which are not among these.
+    pub in_use: BTreeSet<String>,
     /// Networks that carry the agent's labels, by their name in the engine: whose app's they are.
     pub networks: BTreeMap<String, i64>,
     /// Bytes free where the engine keeps images, where that can be told.
@@ -87,6 +89,9 @@ pub struct Container {
     /// What the engine's own health check says; none where it has none.
     #[serde(default)]
     pub health: Option<Health>,
+    /// When the engine asks that check, as the container was made: by its image, or by whoever made it.
+    #[serde(default)]
+    pub healthcheck: Option<Healthcheck>,
     /// The ports of the host that it was made to publish.
     #[serde(default)]
     pub ports: Vec<Port>,
@@ -103,6 +108,10 @@ pub struct Container {
     /// For how many of these it carried the service's name.
     #[serde(default)]
     pub served_seconds: u32,
+    /// How many of the engine's restarts say nothing of what the agent did: it saw the container first with so many,
+    /// and had not begun to run it itself.
+    #[serde(default)]
+    pub restarts_before: u32,
 }
 
 /// The engine's word for a container.

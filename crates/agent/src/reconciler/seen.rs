@@ -1,15 +1,19 @@
 //! For how long containers have been seen to run, by a clock that nobody sets: one that is put forward, as at the
-//! first sight of a time server, must not make a new container look proven.
+//! first sight of a time server, must not make a new container look proven. And how often each had been restarted
+//! before the agent had to do with it: what an engine counts over years says nothing of the minutes that are seen.
 
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
+use windlass_reconcile::memory::{Memory, Update};
 use windlass_reconcile::observed::{Container, ContainerState, Observed};
 
 /// The runs that are seen, by container.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     runs: BTreeMap<String, Run>,
+    /// Restarts that are not counted, by container.
+    before: BTreeMap<String, u32>,
 }
 
 /// One run of a container.
@@ -23,9 +27,20 @@ struct Run {
 
 impl Seen {
     /// Tells it of each container of a look, and forgets what runs no more.
-    pub(super) fn tell(&mut self, observed: &mut Observed, now: Instant) {
+    pub(super) fn tell(&mut self, observed: &mut Observed, memory: &Memory, now: Instant) {
         let mut before = std::mem::take(&mut self.runs);
+        let mut restarts = std::mem::take(&mut self.before);
         for container in &mut observed.containers {
+            let first = restarts.remove(&container.id);
+            // A start by hand makes engines count from nothing.
+            let uncounted = first.unwrap_or(container.restarts).min(container.restarts);
+            self.before.insert(container.id.clone(), uncounted);
+            // Where the agent itself began to run it, each of them counts, also after a restart of the agent's.
+            container.restarts_before = if is_being_tried(memory, container) {
+                0
+            } else {
+                uncounted
+            };
             if !runs(container) {
                 continue;
             }
@@ -45,6 +60,19 @@ impl Seen {
     }
 }
 
+/// Whether a container is of an update that the agent has begun, or of one that has failed.
+fn is_being_tried(memory: &Memory, container: &Container) -> bool {
+    let print = &container.fingerprint;
+    memory.of(container.service).is_some_and(|of| {
+        let begun = |update: &Update| update.started_at.is_some() && update.fingerprint == *print;
+        of.update.as_ref().is_some_and(begun)
+            || of
+                .failed
+                .as_ref()
+                .is_some_and(|failed| failed.fingerprint == *print)
+    })
+}
+
 fn runs(container: &Container) -> bool {
     matches!(
         container.state,
@@ -60,6 +88,7 @@ fn seconds(now: Instant, since: Instant) -> u32 {
 mod tests {
     use super::*;
     use std::time::Duration;
+    use windlass_reconcile::memory::ServiceMemory;
     use windlass_reconcile::observed::ProbeResults;
     use windlass_reconcile::spec::ServiceKey;
 
@@ -81,11 +110,13 @@ mod tests {
             oom_killed: false,
             restarts: 0,
             health: None,
+            healthcheck: None,
             ports: Vec::new(),
             stop_seconds: None,
             probes: ProbeResults::default(),
             seen_seconds: 0,
             served_seconds: 0,
+            restarts_before: 0,
         }
     }
 
@@ -114,13 +145,61 @@ mod tests {
                 containers: vec![container(state, serving, started)],
                 ..Observed::default()
             };
-            seen.tell(&mut look, begun + Duration::from_secs(after));
+            seen.tell(
+                &mut look,
+                &Memory::default(),
+                begun + Duration::from_secs(after),
+            );
             let told = &look.containers[0];
             assert_eq!(
                 (told.seen_seconds, told.served_seconds),
                 (is_seen, has_served),
                 "after {after} s"
             );
+        }
+    }
+
+    #[test]
+    fn restarts_count_from_the_first_sight_of_a_container_that_the_agent_did_not_begin_to_run() {
+        use ContainerState::{Restarting, Running};
+        let key = ServiceKey { app: 1, service: 1 };
+        let tried = |started| {
+            let update = Update {
+                fingerprint: String::new(),
+                locked_since: None,
+                started_at: started,
+            };
+            let of = ServiceMemory {
+                update: Some(update),
+                ..ServiceMemory::default()
+            };
+            Memory {
+                services: BTreeMap::from([(key, of)]),
+                ..Memory::default()
+            }
+        };
+        let locked = tried(None);
+        let begun = tried(Some(DateTime::UNIX_EPOCH));
+        let mut seen = Seen::default();
+        for (memory, state, restarts, before) in [
+            (&locked, Running, 7, 7),
+            // Between two starts nothing of it is forgotten.
+            (&locked, Restarting, 8, 7),
+            (&locked, Running, 9, 7),
+            (&begun, Running, 9, 0),
+            (&locked, Running, 9, 7),
+            // Somebody started it, and the engine counts anew.
+            (&locked, Running, 0, 0),
+            (&locked, Running, 2, 0),
+        ] {
+            let mut one = container(state, true, "2026-11-21T12:00:00Z");
+            one.restarts = restarts;
+            let mut look = Observed {
+                containers: vec![one],
+                ..Observed::default()
+            };
+            seen.tell(&mut look, memory, Instant::now());
+            assert_eq!(look.containers[0].restarts_before, before, "{restarts}");
         }
     }
 }

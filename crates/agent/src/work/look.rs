@@ -190,11 +190,13 @@ fn container(found: &Found) -> Container {
         oom_killed: found.oom_killed,
         restarts: found.restarts,
         health: found.health.as_ref().map(|(says, _)| *says),
+        healthcheck: found.healthcheck.clone(),
         ports: found.ports.clone(),
         stop_seconds: found.stop_seconds,
         probes: ProbeResults::default(),
         // The loop's to fill in.
         seen_seconds: 0,
         served_seconds: 0,
+        restarts_before: 0,
     }
 }

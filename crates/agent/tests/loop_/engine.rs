@@ -204,11 +204,13 @@ pub(crate) fn made(
         oom_killed: false,
         restarts: 0,
         health: None,
+        healthcheck: None,
         ports: Vec::new(),
         stop_seconds: None,
         probes: Default::default(),
         seen_seconds: 0,
         served_seconds: 0,
+        restarts_before: 0,
     }
 }
 

@@ -39,7 +39,10 @@ fn images(look: &Look<'_>) -> Vec<Step> {
     kept.extend(look.observed.pulling.iter().map(String::as_str));
     let containers = &look.observed.containers;
     kept.extend(containers.iter().map(|c| c.image.as_str()));
-    let in_use: BTreeSet<&str> = containers.iter().map(|c| c.image_id.as_str()).collect();
+    let in_use = containers.iter().map(|c| c.image_id.as_str());
+    let in_use: BTreeSet<&str> = in_use
+        .chain(look.observed.in_use.iter().map(String::as_str))
+        .collect();
     let ours: Vec<&str> = look
         .memory
         .pulled

@@ -4,7 +4,7 @@ use super::look::Look;
 use crate::memory::FailureClass;
 use crate::observed::{Container, ContainerState, Health, ProbeResult};
 use crate::outcome::StepFailure;
-use crate::spec::{Probe, ServiceSpec};
+use crate::spec::{Healthcheck, Probe, ServiceSpec};
 use chrono::{DateTime, Utc};
 
 /// What can be said of a container.
@@ -41,14 +41,9 @@ pub(super) fn judge(look: &Look<'_>, spec: &ServiceSpec, container: &Container) 
     let settings = look.settings;
     let seen = container.seen_seconds;
     let has_run = |seconds: u32| seen >= seconds;
-    let deadline = deadline(look, spec);
+    let deadline = deadline(look, spec, container);
     let running = container.state == ContainerState::Running;
-    let by_agent = look
-        .restarts(container.service)
-        .filter(|r| r.run.id == container.id);
-    let restarts = container
-        .restarts
-        .saturating_add(by_agent.map_or(0, |r| r.count));
+    let restarts = restarts(look, container);
     // Who ended so often has to run for long before it is believed.
     if restarts >= settings.crash_restarts && !(running && has_run(deadline)) {
         return Verdict::Failed(crash_loop(container, restarts));
@@ -155,7 +150,7 @@ fn checks<'a>(spec: &ServiceSpec, container: &'a Container) -> Vec<Check<'a>> {
 }
 
 /// How long all checks may take to pass, in seconds.
-fn deadline(look: &Look<'_>, spec: &ServiceSpec) -> u32 {
+fn deadline(look: &Look<'_>, spec: &ServiceSpec, container: &Container) -> u32 {
     let budget = |probe: &Probe| {
         let one = u64::from(probe.period_seconds) + u64::from(probe.timeout_seconds);
         let tries = u64::from(probe.failure_threshold) + u64::from(probe.success_threshold);
@@ -166,18 +161,23 @@ fn deadline(look: &Look<'_>, spec: &ServiceSpec) -> u32 {
     // These wait for the startup probe, and run beside one another.
     let beside = probes.readiness.iter().chain(probes.checks.values());
     asked = asked.saturating_add(beside.map(budget).max().unwrap_or(0));
-    if let Some(check) = &spec.container.healthcheck {
-        let one = check
-            .interval_seconds
-            .unwrap_or(30)
-            .saturating_add(check.timeout_seconds.unwrap_or(30));
-        let tries = u64::from(check.retries.unwrap_or(3)) + 1;
-        let start = u64::from(check.start_period_seconds.unwrap_or(0));
-        asked = asked.max(start.saturating_add(u64::from(one).saturating_mul(tries)));
+    // The container's own is the image's, too, which no spec tells.
+    let engines = [&spec.container.healthcheck, &container.healthcheck];
+    for check in engines.into_iter().flatten() {
+        asked = asked.max(engines_budget(check));
     }
     u32::try_from(asked)
         .unwrap_or(u32::MAX)
         .max(look.settings.deadline_seconds)
+}
+
+/// How long an engine may take until its check says yes or no, with what engines take where nothing is said: it asks for
+/// the first time one interval after the start.
+fn engines_budget(check: &Healthcheck) -> u64 {
+    let seconds = |asked: Option<u32>, usual| u64::from(asked.unwrap_or(usual));
+    let one = seconds(check.interval_seconds, 30) + seconds(check.timeout_seconds, 30);
+    let tries = seconds(check.retries, 3) + 1;
+    seconds(check.start_period_seconds, 0).saturating_add(one.saturating_mul(tries))
 }
 
 fn failed(class: FailureClass, message: String) -> Verdict {
@@ -196,13 +196,14 @@ fn said(check: &Check<'_>) -> String {
     }
 }
 
-/// How often a container was started again, by the engine and by the agent.
+/// How often a container was started again since the agent had to do with it, by the engine and by the agent.
 pub(super) fn restarts(look: &Look<'_>, container: &Container) -> u32 {
     let by_agent = look
         .restarts(container.service)
         .filter(|r| r.run.id == container.id);
     container
         .restarts
+        .saturating_sub(container.restarts_before)
         .saturating_add(by_agent.map_or(0, |r| r.count))
 }
 

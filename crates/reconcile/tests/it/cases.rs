@@ -15,7 +15,7 @@ use windlass_reconcile::memory::{
 };
 use windlass_reconcile::observed::{Aside, ContainerState, Health, Offer, ProbeResult};
 use windlass_reconcile::settings::Settings;
-use windlass_reconcile::spec::{ServiceKey, ServiceSpec, Wanted};
+use windlass_reconcile::spec::{Healthcheck, ServiceKey, ServiceSpec, Wanted};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -121,6 +121,12 @@ struct Made {
     oom: bool,
     #[serde(default)]
     restarts: u32,
+    /// How many of these were before the agent saw it.
+    #[serde(default)]
+    restarts_before: u32,
+    /// What its image says of its check.
+    #[serde(default)]
+    healthcheck: Option<Healthcheck>,
     #[serde(default)]
     unnamed: bool,
     #[serde(default)]
@@ -220,6 +226,8 @@ impl Case {
             }
             container.oom_killed = made.oom;
             container.restarts = made.restarts;
+            container.restarts_before = made.restarts_before;
+            container.healthcheck.clone_from(&made.healthcheck);
             container.serving = !made.unnamed;
             container.health = made.health;
             let says = |name: &str| {

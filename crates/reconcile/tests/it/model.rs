@@ -158,11 +158,13 @@ impl World {
             oom_killed: false,
             restarts: 0,
             health: None,
+            healthcheck: None,
             ports: spec.container.ports.clone(),
             stop_seconds: spec.container.stop_grace_seconds,
             probes: Default::default(),
             seen_seconds: 0,
             served_seconds: 0,
+            restarts_before: 0,
         });
         self.observed.containers.len() - 1
     }

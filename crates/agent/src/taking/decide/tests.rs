@@ -107,10 +107,12 @@ fn container(id: &str, service: ServiceKey) -> Container {
         oom_killed: false,
         restarts: 0,
         health: None,
+        healthcheck: None,
         ports: Vec::new(),
         stop_seconds: None,
         seen_seconds: 0,
         served_seconds: 0,
+        restarts_before: 0,
         probes: ProbeResults::default(),
     }
 }
