@@ -55,10 +55,16 @@ impl Engine {
     /// [`Error::Missing`] where the image is not there, [`Error::Conflict`] where the name is taken; where the
     /// engine refuses.
     pub async fn create(&self, plan: &ContainerPlan<'_>) -> Result<Created, Error> {
-        let options = CreateContainerOptionsBuilder::default()
-            .name(plan.name)
-            .build();
-        let body = body(plan);
+        self.make(plan.name, body(plan)).await
+    }
+
+    /// Makes what is asked for.
+    pub(crate) async fn make(
+        &self,
+        name: &str,
+        body: ContainerCreateBody,
+    ) -> Result<Created, Error> {
+        let options = CreateContainerOptionsBuilder::default().name(name).build();
         let made = self
             .call("create container", SLOW, async |docker| {
                 docker.create_container(Some(options), body).await

@@ -1,3 +1,4 @@
+use super::reading::read;
 use super::*;
 use serde_json::{Value, json};
 
@@ -150,6 +151,46 @@ fn who_has_no_network_of_his_own_gets_none() {
         json!({}),
     );
     assert_eq!(body["networks"], json!({}));
+}
+
+#[test]
+fn the_mode_is_a_network_that_the_container_is_in() {
+    let id = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
+    let shop =
+        json!({"Aliases": ["web"], "IPAMConfig": {"IPv4Address": "172.20.0.7"}, "NetworkID": id});
+    for (mode, networks, told) in [
+        ("shop", json!({"shop": shop, "back": {}}), "shop"),
+        // By its id, as a whole and shortened.
+        (id, json!({"back": {}, "shop": shop}), "shop"),
+        (&id[..12], json!({"back": {}, "shop": shop}), "shop"),
+        // Somebody took it out of the network that it was made in.
+        ("gone", json!({"shop": shop, "vault": {}}), "shop"),
+        ("bridge", json!({"shop": shop}), "shop"),
+        ("gone", json!({}), "none"),
+        ("bridge", json!({}), "none"),
+        ("default", json!({"bridge": {}}), "default"),
+        ("bridge", json!({"bridge": {}, "shop": shop}), "bridge"),
+        ("host", json!({"host": {}}), "host"),
+        ("none", json!({"none": {}}), "none"),
+        ("container:abc", json!({}), "container:abc"),
+        (
+            "slirp4netns:cidr=10.0.0.0/8",
+            json!({}),
+            "slirp4netns:cidr=10.0.0.0/8",
+        ),
+        ("pasta", json!({}), "pasta"),
+    ] {
+        let body = made(
+            json!({"Id": ID, "HostConfig": {"NetworkMode": mode},
+                "NetworkSettings": {"Networks": networks}}),
+            json!({}),
+        );
+        assert_eq!(body["HostConfig"]["NetworkMode"], told, "{mode} {networks}");
+        let first = body.pointer("/NetworkingConfig/EndpointsConfig/shop");
+        let kept = first.map(|at| (&at["Aliases"][0], &at["IPAMConfig"]["IPv4Address"]));
+        let wants = (told == "shop").then(|| (json!("web"), json!("172.20.0.7")));
+        assert_eq!(kept, wants.as_ref().map(|(a, b)| (a, b)), "{mode}");
+    }
 }
 
 #[test]
