@@ -48,8 +48,21 @@ impl Kept {
             book: Arc::default(),
         };
         kept.book = Arc::new(recover::<Book>(&kept.state, state::TAKEN)?.unwrap_or_default());
+        kept.remember_what_was_taken();
         kept.read_claims();
         Ok(kept)
+    }
+
+    /// What is held can be gone back to, also where the memory of it is lost: what is not known to be good is sent away
+    /// before its successor has proved itself.
+    fn remember_what_was_taken(&mut self) {
+        let memory = Arc::make_mut(&mut self.memory);
+        for (key, taken) in &*self.book {
+            let of = memory.services.entry(*key).or_default();
+            if of.good.is_none() {
+                of.good = taken.spec(*key);
+            }
+        }
     }
 
     /// What the target wants; none where there is no target.

@@ -52,3 +52,34 @@ fn a_container_that_was_taken_and_somebody_paused_is_left_in_their_hands() {
         assert_eq!(observed.left.contains(&key), left, "{}", state.as_str());
     }
 }
+
+#[test]
+fn what_is_held_can_be_gone_back_to_also_where_the_memory_of_it_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = || StateDir::open(folder.path()).unwrap();
+    let key = ServiceKey { app: 1, service: 2 };
+    let mut kept = Kept::open(state()).unwrap();
+    kept.enter(BTreeMap::from([(key, taken())]), &BTreeMap::new())
+        .unwrap();
+    let good = taken().spec(key);
+    assert!(good.is_some());
+    // What proved itself since counts more.
+    let mut memory = (*kept.memory).clone();
+    let mut since = good.clone().unwrap();
+    since.image = format!("r/web:1@sha256:{}", "2".repeat(64));
+    memory.services.get_mut(&key).unwrap().good = Some(since.clone());
+    kept.remember(memory).unwrap();
+    drop(kept);
+    let kept = Kept::open(state()).unwrap();
+    assert_eq!(kept.memory.of(key).unwrap().good, Some(since));
+    drop(kept);
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if name.starts_with(state::MEMORY) {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let kept = Kept::open(state()).unwrap();
+    assert_eq!(kept.memory.of(key).unwrap().good, good);
+}
