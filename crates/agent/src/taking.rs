@@ -77,8 +77,8 @@ pub struct Candidate {
     pub state: ContainerState,
     /// Whether the engine removes it when it ends.
     pub auto_remove: bool,
-    /// A container that uses its network.
-    pub lends_to: Option<String>,
+    /// A container that could not be started again without it.
+    pub lends_to: Option<Lent>,
     /// Whether the engine may be reached through it.
     pub leads_to_engine: bool,
     /// What the engine does when it exits.
@@ -87,6 +87,15 @@ pub struct Candidate {
     pub networks: BTreeSet<String>,
     /// What it may use of the machine, as text.
     pub limits: String,
+}
+
+/// Something of a container that another one uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lent {
+    /// The name of the other one.
+    pub to: String,
+    /// What it is, for people.
+    pub what: &'static str,
 }
 
 /// A container that was taken: what makes a service of it.

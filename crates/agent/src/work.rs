@@ -10,13 +10,14 @@
 //! | `names` | which image goes by which name |
 //! | `prober`, `attempt` | probes, and one try of one |
 //! | `locks` | locks that apps hold |
-//! | `taken` | watch mode: containers that somebody else made |
+//! | `taken`, `lends` | watch mode: containers that somebody else made, and what they use of one another |
 //! | `watch` | what wakes the loop |
 //! | `fault` | where tests end the process between two calls of one step |
 
 mod attempt;
 mod fault;
 mod fetch;
+mod lends;
 mod locks;
 mod look;
 mod names;
@@ -65,6 +66,7 @@ pub struct Docker {
     watch: Watch,
     /// The same for containers that ask to be taken.
     strangers: Option<Watch>,
+    borrows: lends::Borrows,
     fault: Fault,
 }
 
@@ -101,6 +103,7 @@ impl Docker {
             changed,
             engine,
             strangers: None,
+            borrows: lends::Borrows::default(),
             fault: Fault::from_environment(),
         }
     }

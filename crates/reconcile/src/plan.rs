@@ -54,7 +54,7 @@ pub fn plan(
     let mut turns: Vec<(ServiceKey, Turn)> = Vec::new();
     for key in look.in_order() {
         let turn = match wanted.services.get(&key) {
-            _ if observed.left.contains(&key) => Turn::rest(Phase::Stopped),
+            _ if observed.left.contains(&key) => left(&look, key),
             Some(spec) if spec.running => serve::turn(&look, key),
             Some(_) => going::stopped(&look, key),
             None if wanted.refused.contains_key(&key) => Turn::refused(&look, key),
@@ -96,6 +96,14 @@ pub fn plan(
         look_again_at,
         refused,
     }
+}
+
+/// Nothing is done to a service in somebody else's hands, and where something of it is there, that is told.
+fn left(look: &Look<'_>, key: ServiceKey) -> Turn {
+    if look.containers(key).iter().any(|c| c.is_active()) {
+        return Turn::wait(Phase::Waiting, "whoever holds its container", None);
+    }
+    Turn::rest(Phase::Stopped)
 }
 
 /// A service that was put aside does nothing until then.

@@ -91,6 +91,8 @@ pub fn decide(round: &Round<'_>) -> Decision {
         let containers: Vec<&Container> = of_service(round, *key).collect();
         let why = if containers.is_empty() {
             "it was removed"
+        } else if is_paused(round, *key) {
+            "it was paused"
         } else if !is_up(round, *key) {
             "it was stopped, or ended by itself"
         } else {
@@ -138,6 +140,9 @@ fn refusal(round: &Round<'_>, candidate: &Candidate, held: Option<ServiceKey>) -
     if let Owner::Other(scope) = &candidate.owner {
         return Some(format!("another agent made it (scope {scope})"));
     }
+    if is_a_targets(round, candidate) {
+        return Some("it is a service of the target, which says what runs in it".to_owned());
+    }
     if label(SWARM).is_some() {
         return Some("it is a swarm's, which would start the old one again".to_owned());
     }
@@ -161,11 +166,22 @@ fn refusal(round: &Round<'_>, candidate: &Candidate, held: Option<ServiceKey>) -
     // In the middle of an update it would be let go half-way.
     let under_way = held.is_some_and(|key| is_being_updated(round, key));
     let lends_to = candidate.lends_to.as_ref().filter(|_| !under_way);
-    lends_to.map(|other| {
-        format!(
-            "{other} uses its network (network_mode), and would lose it when this one is made anew"
-        )
+    lends_to.map(|lent| {
+        let (to, what) = (&lent.to, lent.what);
+        format!("{to} uses its {what}, and would lose it when this one is made anew")
     })
+}
+
+/// Whether a container was made for a service that somebody wrote into the target, or was given to one.
+fn is_a_targets(round: &Round<'_>, candidate: &Candidate) -> bool {
+    let made = candidate.owner == Owner::Us && !candidate.labels.contains_key(label::SETTINGS);
+    let held = round
+        .book
+        .values()
+        .any(|taken| taken.container == candidate.id);
+    let given = round.containers.iter().find(|c| c.id == candidate.id);
+    let given = given.is_some_and(|c| !round.book.contains_key(&c.service));
+    made || given && !held
 }
 
 fn propose(
@@ -286,13 +302,21 @@ fn runs(round: &Round<'_>, key: ServiceKey) -> bool {
     of_service(round, key).any(Container::is_active)
 }
 
+/// Whether somebody paused what runs of a service, and no update of ours is under way: then it is the update's.
+fn is_paused(round: &Round<'_>, key: ServiceKey) -> bool {
+    let mut active = of_service(round, key).filter(|c| c.is_active());
+    let paused = |c: &Container| c.state == ContainerState::Paused;
+    runs(round, key) && active.all(paused) && !is_down_for_us(round, key)
+}
+
 /// Whether something of a service runs, or is down because of an update of ours.
 fn is_up(round: &Round<'_>, key: ServiceKey) -> bool {
-    runs(round, key)
-        || round
-            .memory
-            .of(key)
-            .is_some_and(|of| is_under_way(of, of_service(round, key)))
+    runs(round, key) || is_down_for_us(round, key)
+}
+
+fn is_down_for_us(round: &Round<'_>, key: ServiceKey) -> bool {
+    let of = round.memory.of(key);
+    of.is_some_and(|of| is_under_way(of, of_service(round, key)))
 }
 
 /// Whether an update of a service has been written down, or something of it was stopped for one.

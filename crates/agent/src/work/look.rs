@@ -10,11 +10,14 @@ use windlass_reconcile::label;
 use windlass_reconcile::memory::FailureClass;
 use windlass_reconcile::observed::{Container, ContainerState, Image, Observed, ProbeResults};
 
+/// Containers, and the ids of images of others.
+type Looked = (Vec<(Found, Container)>, BTreeSet<String>);
+
 impl Docker {
     pub(super) async fn look(&self, scene: &Scene) -> Result<Observed, Trouble> {
         let info = self.info().await?;
         let trouble = |error| self.trouble(FailureClass::Config, &error);
-        let found = self.containers(scene).await?;
+        let (found, in_use) = self.containers(scene).await?;
         let networks = self
             .engine
             .networks(&own::scope(&self.scope))
@@ -31,6 +34,7 @@ impl Docker {
                 .map(|(_, container)| container.clone())
                 .collect(),
             images: self.named(scene, images),
+            in_use,
             networks,
             free_bytes: self.free(&info.storage),
             platform: Some(info.platform),
@@ -54,8 +58,8 @@ impl Docker {
         Ok(observed)
     }
 
-    /// Our containers, and those that a person gave us.
-    async fn containers(&self, scene: &Scene) -> Result<Vec<(Found, Container)>, Trouble> {
+    /// Our containers, and those that a person gave us; and the images of those that a person put aside.
+    async fn containers(&self, scene: &Scene) -> Result<Looked, Trouble> {
         let trouble = |error| self.trouble(FailureClass::Config, &error);
         let mut filter = own::scope(&self.scope);
         filter.extend([label::APP, label::SERVICE].map(str::to_owned));
@@ -69,9 +73,14 @@ impl Docker {
         ids.extend(scene.claims.keys().cloned());
         let inspected = ids.iter().map(|id| self.engine.inspect(id));
         let mut found = Vec::with_capacity(ids.len());
+        let mut in_use = BTreeSet::new();
         for one in future::try_join_all(inspected).await.map_err(trouble)? {
             // One that went meanwhile is gone.
             let Some(mut one) = one else { continue };
+            if taken::is_put_aside(scene, &one) {
+                in_use.insert(one.image_id);
+                continue;
+            }
             if one.state == ContainerState::Running && !own::is_wired(&one) {
                 // A step was cut off while it changed networks. No probe would reach it until it is back.
                 tracing::info!(container = one.name, "put back into its networks");
@@ -98,7 +107,7 @@ impl Docker {
                 found.push((one, container));
             }
         }
-        Ok(found)
+        Ok((found, in_use))
     }
 
     /// Images under the engine's names, and under the target's where a mirror calls them otherwise.

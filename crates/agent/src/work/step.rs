@@ -1,10 +1,11 @@
 //! Doing steps. Each is safe to be done again, and to be cut off between any two calls.
 
+use super::taken::is_taken;
 use super::{Docker, failed, names, own};
 use crate::machine::{Scene, Trouble};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use windlass_engine::{Attachment, ContainerPlan, Error, Found};
+use windlass_engine::{Attachment, ContainerPlan, Created, Error, Found};
 use windlass_reconcile::memory::FailureClass;
 use windlass_reconcile::observed::ContainerState;
 use windlass_reconcile::spec::{ServiceKey, ServiceSpec};
@@ -69,14 +70,7 @@ impl Docker {
         name: &str,
         serving: bool,
     ) -> Result<(), Trouble> {
-        let trouble = |error: Error| {
-            // 400: the engine says that what it is asked for is wrong; the rest is the container's.
-            let class = match &error {
-                Error::Refused { status: 400, .. } | Error::Conflict { .. } => FailureClass::Config,
-                _ => FailureClass::Start,
-            };
-            self.trouble(class, &error)
-        };
+        let trouble = |error: Error| self.not_made(&error);
         let images = self.engine.images().await.map_err(trouble)?;
         let Some(image) = names::find(&images, &spec.image, &self.mirrors) else {
             tracing::info!(image = spec.image, "went away before it was used");
@@ -96,27 +90,51 @@ impl Docker {
             environment: secrets(spec).await?,
             attachments: attachments.clone(),
         };
-        match self.engine.create(&plan).await {
+        let made = self.engine.create(&plan).await;
+        if matches!(&made, Err(error) if gone(error)) {
+            return Ok(());
+        }
+        self.made(key, name, &plan.labels, made).await?;
+        if let Some(found) = self.engine.inspect(name).await.map_err(trouble)? {
+            self.wire(&found, &attachments, "create").await?;
+        }
+        Ok(())
+    }
+
+    /// What comes of making a container: one that the same step made before is there, and is what was asked for.
+    pub(super) async fn made(
+        &self,
+        key: ServiceKey,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+        made: Result<Created, Error>,
+    ) -> Result<(), Trouble> {
+        let trouble = |error: Error| self.not_made(&error);
+        match made {
             Ok(created) => {
                 for warning in created.warnings {
                     tracing::warn!(service = %key, warning, "the engine cannot do all of it");
                 }
             }
-            Err(Error::Conflict { action, message }) => {
-                // Made before, by the same step: what it asked for is there.
+            Err(error @ Error::Conflict { .. }) => {
                 let there = self.engine.inspect(name).await.map_err(trouble)?;
-                if there.is_none_or(|there| !carries(&there, &plan.labels)) {
-                    return Err(trouble(Error::Conflict { action, message }));
+                if there.is_none_or(|there| !carries(&there, labels)) {
+                    return Err(trouble(error));
                 }
             }
-            Err(error) if gone(&error) => return Ok(()),
             Err(error) => return Err(trouble(error)),
         }
         self.fault.within("create");
-        if let Some(found) = self.engine.inspect(name).await.map_err(trouble)? {
-            self.wire(&found, &attachments, "create").await?;
-        }
         Ok(())
+    }
+
+    /// 400: the engine says that what it is asked for is wrong; the rest is the container's.
+    pub(super) fn not_made(&self, error: &Error) -> Trouble {
+        let class = match error {
+            Error::Refused { status: 400, .. } | Error::Conflict { .. } => FailureClass::Config,
+            _ => FailureClass::Start,
+        };
+        self.trouble(class, error)
     }
 
     /// Attaches a container to the networks that it is not in.
@@ -169,7 +187,10 @@ impl Docker {
         self.rewire(&found, "start").await?;
         self.put_in_place(scene, &found).await?;
         match self.engine.start(id).await {
-            Err(error) if gone(&error) => Ok(()),
+            // The networks of a container that somebody else made are theirs: nobody makes one anew that is missing.
+            Err(error) if gone(&error) && !(is_taken(scene, &found) && of_network(&error)) => {
+                Ok(())
+            }
             done => done.map_err(trouble),
         }
     }
@@ -255,7 +276,7 @@ async fn secrets(spec: &ServiceSpec) -> Result<BTreeMap<String, String>, Trouble
     Ok(values)
 }
 
-pub(super) fn carries(found: &Found, labels: &BTreeMap<String, String>) -> bool {
+fn carries(found: &Found, labels: &BTreeMap<String, String>) -> bool {
     labels
         .iter()
         .all(|(name, value)| found.labels.get(name) == Some(value))
@@ -263,13 +284,22 @@ pub(super) fn carries(found: &Found, labels: &BTreeMap<String, String>) -> bool 
 
 /// Whether what a step works on went away meanwhile: no failure; the next look sees what is there.
 pub(super) fn gone(error: &Error) -> bool {
+    let of_container = |message: &str| {
+        let message = message.to_ascii_lowercase();
+        message.contains("no such container") || message.contains("no such image")
+    };
+    match error {
+        Error::Missing { message, .. } => of_container(message) || of_network(error),
+        _ => false,
+    }
+}
+
+/// Whether it is a network that is missing.
+pub(super) fn of_network(error: &Error) -> bool {
     let Error::Missing { message, .. } = error else {
         return false;
     };
-    let message = message.to_ascii_lowercase();
-    message.contains("no such container")
-        || message.contains("no such image")
-        || message.contains("network")
+    message.to_ascii_lowercase().contains("network")
 }
 
 fn seconds(count: u32) -> Duration {

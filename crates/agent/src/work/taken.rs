@@ -1,11 +1,10 @@
 //! Containers that somebody else made: found, made anew from all that they had, and kept in their place.
 
-use super::step::{called, carries, gone};
-use super::{Docker, failed, names, own};
+use super::step::{called, gone, of_network};
+use super::{Docker, failed, lends, names, own};
 use crate::machine::{Scene, Trouble};
 use crate::taking::{Candidate, ENABLE, Owner, Taken};
 use futures_util::stream::{self, StreamExt as _};
-use std::collections::BTreeMap;
 use windlass_engine::{Error, Found, FoundImage};
 use windlass_reconcile::label;
 use windlass_reconcile::memory::FailureClass;
@@ -16,8 +15,12 @@ use windlass_types::image::ImageReference;
 /// Where compose notes which image it made a container from; it makes one anew that is of another one.
 const COMPOSE_IMAGE: &str = "com.docker.compose.image";
 
+/// What the name of a container gets that makes way for another one, and so many digits of its id.
+const ASIDE: &str = "-windlass-";
+const SHORT: usize = 8;
+
 /// Containers that an engine is asked for at once.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 
 /// Whether a container is one that somebody else made, or was made anew from what such a one had.
 pub(super) fn is_taken(scene: &Scene, found: &Found) -> bool {
@@ -25,15 +28,34 @@ pub(super) fn is_taken(scene: &Scene, found: &Found) -> bool {
     claim.is_some_and(|claim| claim.taken) || found.labels.contains_key(label::SETTINGS)
 }
 
+/// Whether a container was made anew from what one had that is held no more, or was made anew by hand since: by its labels
+/// it is the service's, but it is what a person kept of it. What nobody but us can have left there is not.
+pub(super) fn is_put_aside(scene: &Scene, found: &Found) -> bool {
+    let Some(settings) = found.labels.get(label::SETTINGS) else {
+        return false;
+    };
+    if scene.claims.contains_key(&found.id) {
+        return false;
+    }
+    let service = own::read(&found.labels).map(|labels| labels.service);
+    match service.and_then(|key| scene.taken.get(&key)) {
+        None => true,
+        Some(taken) if taken.settings == *settings => false,
+        // Never started, or renamed by us: what an update left that was cut off.
+        Some(_) => {
+            let short = found.id.get(..SHORT).unwrap_or(&found.id);
+            let ours = found.name.ends_with(&format!("{ASIDE}{short}"));
+            found.state != ContainerState::Created && !ours
+        }
+    }
+}
+
 /// The service of a container that is held.
 fn service_of(scene: &Scene, found: &Found) -> Option<ServiceKey> {
     match scene.claims.get(&found.id) {
         Some(claim) => claim.taken.then_some(claim.service),
-        None => found
-            .labels
-            .contains_key(label::SETTINGS)
-            .then(|| Some(own::read(&found.labels)?.service))
-            .flatten(),
+        None if !found.labels.contains_key(label::SETTINGS) || is_put_aside(scene, found) => None,
+        None => own::read(&found.labels).map(|labels| labels.service),
     }
 }
 
@@ -45,10 +67,7 @@ impl Docker {
             return Ok(Vec::new());
         }
         let all = self.engine.all().await.map_err(trouble)?;
-        let lenders: BTreeMap<&str, &str> = all
-            .iter()
-            .filter_map(|one| Some((one.network_mode.strip_prefix("container:")?, &*one.name)))
-            .collect();
+        let lenders = self.lenders(&all).await;
         let mut asked = Vec::new();
         for one in all.iter().filter(|one| one.labels.contains_key(ENABLE)) {
             asked.push(async move { (one, self.candidate(scene, &one.id).await) });
@@ -62,10 +81,7 @@ impl Docker {
             match answer {
                 Ok(None) => {}
                 Ok(Some(mut candidate)) => {
-                    let lends_to = lenders
-                        .get(&*candidate.id)
-                        .or_else(|| lenders.get(&*candidate.name));
-                    candidate.lends_to = lends_to.map(|name| (*name).to_owned());
+                    candidate.lends_to = lends::to(&lenders, &candidate.id, &candidate.name);
                     candidates.push(candidate);
                 }
                 Err(error) if error.is_away() => return Err(trouble(error)),
@@ -124,13 +140,6 @@ impl Docker {
         name: &str,
         image: &FoundImage,
     ) -> Result<(), Trouble> {
-        let trouble = |error: Error| {
-            let class = match &error {
-                Error::Refused { status: 400, .. } | Error::Conflict { .. } => FailureClass::Config,
-                _ => FailureClass::Start,
-            };
-            self.trouble(class, &error)
-        };
         let held = scene.taken.get(&key);
         let Some(taken) = held.filter(|taken| taken.settings == settings) else {
             return Err(failed(
@@ -147,23 +156,11 @@ impl Docker {
             labels.insert(COMPOSE_IMAGE.to_owned(), image.id.clone());
         }
         let of = called(image, &spec.image);
-        match self.engine.create_as(name, of, &taken.kept, &labels).await {
-            Ok(created) => {
-                for warning in created.warnings {
-                    tracing::warn!(service = %key, warning, "the engine cannot do all of it");
-                }
-            }
-            Err(Error::Conflict { action, message }) => {
-                let there = self.engine.inspect(name).await.map_err(trouble)?;
-                if there.is_none_or(|there| !carries(&there, &labels)) {
-                    return Err(trouble(Error::Conflict { action, message }));
-                }
-            }
-            Err(error) if gone(&error) => return Ok(()),
-            Err(error) => return Err(trouble(error)),
+        let made = self.engine.create_as(name, of, &taken.kept, &labels).await;
+        if matches!(&made, Err(error) if gone(error) && !of_network(error)) {
+            return Ok(());
         }
-        self.fault.within("create");
-        Ok(())
+        self.made(key, name, &labels, made).await
     }
 
     /// Gives a container that is about to be started what it is to have: its networks, its restart policy, and
@@ -188,8 +185,8 @@ impl Docker {
                         format!("another container is called {}", taken.name),
                     ));
                 }
-                let short = other.id.get(..8).unwrap_or(&other.id);
-                let aside = format!("{}-windlass-{short}", taken.name);
+                let short = other.id.get(..SHORT).unwrap_or(&other.id);
+                let aside = format!("{}{ASIDE}{short}", taken.name);
                 self.engine
                     .rename(&other.id, &aside)
                     .await
@@ -253,6 +250,11 @@ impl Docker {
         let Some(good) = good.filter(|good| good.container.is_taken()) else {
             return Ok(());
         };
+        // Another tag than the one that it was started from is nobody's to find here, and would keep the image for ever.
+        let taken = scene.taken.get(&key);
+        if taken.is_none_or(|taken| !same_tag(&taken.image, &good.image)) {
+            return Ok(());
+        }
         let Ok(reference) = good.image.parse::<ImageReference>() else {
             return Ok(());
         };
@@ -289,6 +291,8 @@ fn held<'a>(scene: &'a Scene, found: &Found) -> Option<(ServiceKey, &'a Taken)> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Arc;
 
     #[test]
     fn what_an_engine_starts_again_though_it_was_stopped_is_kept_down() {
@@ -300,6 +304,78 @@ mod tests {
             ("no", false),
         ] {
             assert_eq!(comes_back(restart), comes, "{restart}");
+        }
+    }
+
+    /// A container that says that it was made of these settings.
+    fn made_anew(settings: &str, name: &str, state: ContainerState) -> Found {
+        let labels = [
+            (label::APP, "7"),
+            (label::SERVICE, "1"),
+            (label::SETTINGS, settings),
+        ];
+        Found {
+            id: "0123456789abcdef".to_owned(),
+            name: name.to_owned(),
+            labels: BTreeMap::from(labels.map(|(n, v)| (n.to_owned(), v.to_owned()))),
+            image_id: String::new(),
+            image: String::new(),
+            created_at: None,
+            state,
+            started_at: None,
+            finished_at: None,
+            exit_code: None,
+            oom_killed: false,
+            restarts: 0,
+            health: None,
+            healthcheck: None,
+            network_mode: String::new(),
+            networks: BTreeMap::new(),
+            ports: Vec::new(),
+            published: Vec::new(),
+            stop_seconds: None,
+            restart: "no".to_owned(),
+            auto_remove: false,
+            binds: BTreeSet::new(),
+            limits: String::new(),
+            borrows: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn what_a_person_keeps_of_a_service_that_was_taken_anew_is_theirs() {
+        use ContainerState::{Created, Exited, Running};
+        let taken: Taken = serde_json::from_value(serde_json::json!({
+            "container": "c", "name": "web", "app_name": "local", "service_name": "web",
+            "image": "r/web:1", "asks": {}, "settings": "now",
+            "kept": {"container": {"Labels": {}}, "networks": {}},
+        }))
+        .unwrap();
+        let key = ServiceKey { app: 7, service: 1 };
+        let held = scene(&[(key, taken)]);
+        for (settings, name, state, aside) in [
+            ("now", "web", Running, false),
+            ("now", "web-windlass-01234567", Exited, false),
+            ("before", "web-backup", Exited, true),
+            ("before", "web", Running, true),
+            // What only an update of ours can have left there.
+            ("before", "web-windlass-01234567", Exited, false),
+            ("before", "windlass-web-7-1-f", Created, false),
+        ] {
+            let found = made_anew(settings, name, state);
+            assert_eq!(is_put_aside(&held, &found), aside, "{settings} {name}");
+            assert_eq!(service_of(&held, &found).is_none(), aside, "{name}");
+            assert!(is_put_aside(&scene(&[]), &found), "{name}: it was let go");
+        }
+    }
+
+    fn scene(book: &[(ServiceKey, Taken)]) -> Scene {
+        let wanted = windlass_reconcile::spec::Wanted::read(&Default::default(), 1);
+        Scene {
+            wanted: Arc::new(wanted),
+            memory: Arc::default(),
+            claims: Arc::default(),
+            taken: Arc::new(book.iter().cloned().collect()),
         }
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::taking::Taken;
+use crate::taking::{Lent, Taken};
 use windlass_reconcile::memory::Update;
 use windlass_reconcile::observed::ProbeResults;
 
@@ -28,6 +28,12 @@ fn candidate(name: &str, labels: &[(&str, &str)]) -> Candidate {
         networks: BTreeSet::new(),
         limits: String::new(),
     }
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "as a candidate has it")]
+fn lent(to: &str) -> Option<Lent> {
+    let (to, what) = (to.to_owned(), "network (network_mode)");
+    Some(Lent { to, what })
 }
 
 const COMPOSE: [(&str, &str); 2] = [
@@ -165,10 +171,7 @@ fn what_cannot_be_made_anew_faithfully_is_left_alone_and_told_why() {
     };
     for (one, reason) in [
         (with(|c| c.auto_remove = true), "--rm"),
-        (
-            with(|c| c.lends_to = Some("vpn".to_owned())),
-            "vpn uses its network",
-        ),
+        (with(|c| c.lends_to = lent("vpn")), "vpn uses its network"),
         (with(|c| c.leads_to_engine = true), "the engine's socket"),
         (with(|c| c.owner = Owner::Other("x".to_owned())), "scope x"),
         (with(|c| c.names.clear()), "was built on this machine"),
@@ -252,6 +255,48 @@ fn what_somebody_removed_or_stopped_is_let_go() {
 }
 
 #[test]
+fn what_somebody_paused_is_let_go_but_not_in_the_middle_of_an_update() {
+    let mut world = World::of([candidate("web", &[])]).taken();
+    let key = world.key();
+    world.candidates[0].state = ContainerState::Paused;
+    world.containers[0].state = ContainerState::Paused;
+    let decision = world.decide();
+    assert_eq!(decision.let_go[&key], "web: it was paused");
+    assert_eq!((decision.take, decision.alone), (vec![], BTreeMap::new()));
+    // Beside it the one runs that is to take its place.
+    world.containers.push(container("new", key));
+    assert_eq!(world.decide(), Decision::default());
+    world.containers.pop();
+    let of = ServiceMemory {
+        update: Some(update()),
+        ..ServiceMemory::default()
+    };
+    world.memory.services.insert(key, of);
+    assert_eq!(world.decide(), Decision::default());
+}
+
+#[test]
+fn a_service_that_a_person_wrote_into_the_target_is_not_taken() {
+    let labels = [("windlass.app", "7"), ("windlass.service", "1")];
+    let mut made = candidate("windlass-web-7-1", &labels);
+    made.owner = Owner::Us;
+    let decision = World::of([made.clone()]).decide();
+    assert_eq!(decision.take, []);
+    assert!(decision.alone[&made.name].contains("a service of the target"));
+    // One that was made anew from what was taken is taken again.
+    let image = format!("registry.local:5000/shop/web:stable@{OLD}");
+    made.labels
+        .insert(label::SETTINGS.to_owned(), "s".to_owned());
+    made.labels.insert(label::IMAGE.to_owned(), image);
+    assert_eq!(World::of([made]).decide().take.len(), 1);
+    // One that a person gave to a service of the target.
+    let mut world = World::of([candidate("web", &[])]);
+    let key = ServiceKey { app: 7, service: 1 };
+    world.containers.push(container("id-web", key));
+    assert!(world.decide().alone["web"].contains("a service of the target"));
+}
+
+#[test]
 fn what_is_down_because_of_an_update_is_held() {
     let mut world = World::of([candidate("web", &[])]).taken();
     let key = world.key();
@@ -283,7 +328,7 @@ fn what_is_down_because_of_an_update_is_held() {
 #[test]
 fn one_that_comes_to_lend_its_network_is_let_go() {
     let mut world = World::of([candidate("vpn", &[])]).taken();
-    world.candidates[0].lends_to = Some("torrents".to_owned());
+    world.candidates[0].lends_to = lent("torrents");
     let decision = world.decide();
     assert!(decision.let_go[&world.key()].contains("torrents uses its network"));
     assert_eq!(decision.take, []);
@@ -293,7 +338,7 @@ fn one_that_comes_to_lend_its_network_is_let_go() {
 fn one_that_lends_its_network_in_the_middle_of_an_update_is_held_to_its_end() {
     let mut world = World::of([candidate("vpn", &[])]).taken();
     let key = world.key();
-    world.candidates[0].lends_to = Some("torrents".to_owned());
+    world.candidates[0].lends_to = lent("torrents");
     let of = ServiceMemory {
         update: Some(update()),
         ..ServiceMemory::default()
