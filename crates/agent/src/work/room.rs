@@ -12,7 +12,8 @@ use windlass_registry::{Credentials, Layer, Options, Registry};
 use windlass_types::image::ImageReference;
 use windlass_types::oci::Platform;
 
-/// How long the registry may take to tell. It has just told the engine the platforms, so it is there.
+/// How long the registry may take to tell, and the engine what it has of that. The registry has just told the engine the
+/// platforms, so it is there.
 const LIMIT: Duration = Duration::from_secs(20);
 /// Where engines look for a registry's authority.
 const AUTHORITIES: &str = "/etc/docker/certs.d";
@@ -26,19 +27,23 @@ impl Docker {
             return None;
         }
         let info = self.info().await.ok()?;
-        let asked = tokio::time::timeout(LIMIT, layers(image, login, &info, self)).await;
-        let layers = match asked {
-            Ok(Ok(layers)) => layers,
+        let asked = async {
+            let layers = layers(image, login, &info, self).await?;
+            let shared = self.shared(&layers).await;
+            Ok::<_, String>((layers, shared))
+        };
+        let (layers, shared) = match tokio::time::timeout(LIMIT, asked).await {
+            Ok(Ok(told)) => told,
             Ok(Err(reason)) => {
                 tracing::info!(%image, reason, "its size is not known before it is pulled");
                 return None;
             }
             Err(_late) => {
-                tracing::info!(%image, "its registry does not tell its size in time");
+                tracing::info!(%image, "its size is not known in time");
                 return None;
             }
         };
-        let bytes = takes(&layers, self.shared(&layers).await, self.unpack_factor);
+        let bytes = takes(&layers, shared, self.unpack_factor);
         tracing::debug!(%image, bytes, layers = layers.len(), "its size is known");
         Some(bytes)
     }
