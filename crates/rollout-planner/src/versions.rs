@@ -162,7 +162,8 @@ fn image(version: &OpenVersion) -> ImageReference {
 
 /// What each policy that takes a version makes of it, in their order; none where it is to wait for its
 /// digest. Policies that have decided before are not asked again; and once some have, only those that
-/// waited: a policy that was made since is for what is pushed since.
+/// waited: a policy that was made since is for what is pushed since. One that is planned anew is planned for
+/// one policy.
 async fn decide(
     session: &mut Session,
     version: &OpenVersion,
@@ -175,14 +176,18 @@ async fn decide(
         rollout: None,
         detail,
     };
-    let waited: Vec<PolicyId> = waits::of(session, &[version.id.0])
+    let mut waited: Vec<PolicyId> = waits::of(session, &[version.id.0])
         .await?
         .remove(&version.id.0)
         .unwrap_or_default()
         .iter()
         .map(|wait| wait.policy_id)
         .collect();
-    let first_time = before.is_empty() && waited.is_empty();
+    let begins = waited.is_empty() && (before.is_empty() || version.only.is_some());
+    let first_time = begins && version.only.is_none();
+    if begins {
+        waited.extend(version.only);
+    }
     // The same for all that are asked; for nobody in particular where nobody has waited.
     let all = |decision, policy: Option<PolicyId>, detail: String| {
         let whom: Vec<Option<PolicyId>> = if first_time {
@@ -226,7 +231,7 @@ async fn decide(
         first_seen: version.first_seen,
         correlation: version.correlation,
     };
-    ready::ask(session, &deciding, of, first_time).await?;
+    ready::ask(session, &deciding, of, begins).await?;
     let mut made = Outcome::default();
     let mut taken: Vec<Filters> = Vec::new();
     for policy in &deciding {

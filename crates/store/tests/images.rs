@@ -432,15 +432,15 @@ async fn what_was_passed_over_before_policy_and_target_were_there_is_planned_ane
             plan(&mut tx, version.id, decision).await;
             tx.commit().await.unwrap();
         }
-        let passed = async || -> Vec<ImageVersionId> {
+        let all = async || {
             let mut read = store.read().await.unwrap();
             let repository = "r.io/demo/app".parse().unwrap();
             let passed = plans::passed_over(&mut read, &repository, "p", device).await;
-            passed
-                .unwrap()
-                .into_iter()
-                .map(|version| version.id)
-                .collect()
+            passed.unwrap()
+        };
+        let passed = async || -> Vec<ImageVersionId> {
+            let all = all().await;
+            all.into_iter().map(|version| version.id).collect()
         };
         assert_eq!(passed().await, [], "there is no policy");
         store.clock().advance(TimeDelta::seconds(1));
@@ -454,9 +454,11 @@ async fn what_was_passed_over_before_policy_and_target_were_there_is_planned_ane
         tx.commit().await.unwrap();
         assert_eq!(passed().await, seen[..2]);
 
+        let first = all().await.remove(0);
+        assert_eq!(first.policy, id);
         let mut tx = store.begin().await.unwrap();
-        assert!(plans::reopen(&mut tx, seen[0]).await.unwrap());
-        assert!(!plans::reopen(&mut tx, seen[0]).await.unwrap());
+        assert!(plans::reopen(&mut tx, &first).await.unwrap());
+        assert!(!plans::reopen(&mut tx, &first).await.unwrap());
         tx.commit().await.unwrap();
         let mut read = store.read().await.unwrap();
         let open = plans::open_versions(&mut read, 3, None, 10).await.unwrap();
@@ -466,12 +468,8 @@ async fn what_was_passed_over_before_policy_and_target_were_there_is_planned_ane
 
         // Decided again, with the policy there, it is what it is.
         let mut tx = store.begin().await.unwrap();
-        assert!(
-            plans::take_version(&mut tx, seen[0])
-                .await
-                .unwrap()
-                .is_some()
-        );
+        let taken = plans::take_version(&mut tx, seen[0]).await.unwrap();
+        assert_eq!(taken.unwrap().only, Some(id), "it is for nobody else");
         let (before, position) = plans::decided(&mut tx, seen[0]).await.unwrap();
         assert_eq!((before.len(), position), (0, 0));
         plan(&mut tx, seen[0], "no_devices").await;

@@ -12,6 +12,7 @@ mod left_alone;
 mod meanwhile;
 mod members;
 mod orders;
+mod passed_over;
 mod rivals;
 mod signed_by_hand;
 mod site;

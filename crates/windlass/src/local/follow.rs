@@ -159,7 +159,7 @@ impl Follower {
             let passed = plans::passed_over(&mut session, &repository, &spec.name, self.uuid).await;
             for version in passed.map_err(told)? {
                 if target::lacks(target, spec, &version.tag, &version.digest) {
-                    let opened = plans::reopen(&mut session, version.id).await;
+                    let opened = plans::reopen(&mut session, &version).await;
                     any |= opened.map_err(told)?;
                 }
             }
