@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use windlass_core::signatures::{Unsigned, verify};
 use windlass_core::versions::{Candidate, Rule, built_at, old_enough_at, select};
+use windlass_store::image_facts::Which;
 use windlass_store::waits::Waiting;
 use windlass_store::{Result, Session, holds, image_facts, plans};
 use windlass_types::api::{PlanDecision, WaitReason};
@@ -52,7 +53,8 @@ pub(crate) async fn ask(
     let signed = |policy: &&Policy| policy.spec.signature.is_some();
     if policies.iter().any(signed) {
         let until = session.now() + SIGNED_WITHIN;
-        image_facts::want_signatures(session, repository, digest, until, anew).await?;
+        let which = if anew { Which::Anew } else { Which::First };
+        image_facts::want_signatures(session, repository, digest, until, which).await?;
     }
     Ok(())
 }

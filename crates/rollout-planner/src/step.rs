@@ -76,7 +76,7 @@ fn planned(facts: &RolloutFacts, session: &Session) -> Plan {
 
 /// Moves one rollout on as far as it goes, in one transaction.
 async fn step(deps: &Deps, metrics: &Metrics, id: RolloutId) -> Result<Stepped> {
-    // Looked at without a lock first: most rollouts that may move wait for something.
+    // Whiched at without a lock first: most rollouts that may move wait for something.
     let mut read = deps.store.read().await?;
     let Some(facts) = rollouts::facts(&mut read, id).await? else {
         return Ok(Stepped::Waits(None));
@@ -248,7 +248,8 @@ async fn carry_out<'f>(
                 let (of, correlation) = (&after.repository, after.correlation_id);
                 image_facts::want(tx, of, digest, correlation, false).await?;
                 let until = tx.now() + SIGNED_WITHIN;
-                image_facts::want_signatures(tx, of, digest, until, true).await?;
+                image_facts::want_signatures(tx, of, digest, until, image_facts::Which::Anew)
+                    .await?;
             }
             let data = json!({"reason": reason, "detail": detail, "batch": after.current_batch});
             ordered(event(EventType::RolloutPaused, data), order)

@@ -2,16 +2,17 @@
 
 use crate::create::{Made, Origin, Wanted, banned, create};
 use crate::metrics::Metrics;
-use crate::ready::SIGNED_WITHIN;
 use crate::{NAME, PAGE};
 use serde_json::json;
 use windlass_core::signatures::{ByHand, by_hand};
 use windlass_service::Deps;
+use windlass_store::image_facts::{About, Known};
 use windlass_store::plans::{self, OpenTrigger};
 use windlass_store::{Error, Result, Session, events, image_facts, policies};
-use windlass_types::api::TriggerDecision;
+use windlass_types::api::{TriggerDecision, WaitReason};
 use windlass_types::event::{EventType, NewEvent};
 use windlass_types::ids::{RolloutId, TriggerId};
+use windlass_types::image::ImageReference;
 use windlass_types::policy::TagRule;
 
 /// Makes every rollout by hand that can be made, oldest first. One that fails does not keep the
@@ -38,23 +39,30 @@ pub async fn run(deps: &Deps, metrics: &Metrics, attempts: i64) -> Result<()> {
 }
 
 async fn plan(deps: &Deps, metrics: &Metrics, id: TriggerId, attempts: i64) -> Result<()> {
+    // With a reader first: what waits comes again with each pass, and a writer costs others their turn.
+    let mut read = deps.store.read().await?;
+    let waits = match plans::open_trigger(&mut read, id).await? {
+        Some(trigger) => matches!(look(&mut read, &trigger, attempts).await?, Look::Waits),
+        None => true,
+    };
+    drop(read);
+    if waits {
+        return Ok(());
+    }
     let mut tx = deps.store.begin_snapshot().await?;
     let Some(trigger) = plans::take_trigger(&mut tx, id).await? else {
         return tx.rollback().await;
     };
-    if waits_for_platforms(&mut tx, &trigger, attempts).await? {
-        // What is to be asked is written down; the trigger comes again.
-        return deps.commit(tx).await;
-    }
-    let (signed_by, vouched) = match signed(&mut tx, &trigger).await? {
-        Signed::Waits => return deps.commit(tx).await,
-        Signed::By(key) => (key, Ok(None)),
-        Signed::Vouched(why) => (None, Ok(Some(why))),
-        Signed::Refused(why) => (None, Err(why)),
-    };
-    let (vouched, refused) = match vouched {
-        Ok(vouched) => (vouched, None),
-        Err(why) => (None, Some(why)),
+    let (signed_by, vouched, refused) = match look(&mut tx, &trigger, attempts).await? {
+        Look::Waits => return tx.rollback().await,
+        Look::Asks(about) => {
+            // The trigger comes again.
+            ask(&mut tx, &trigger, about).await?;
+            return deps.commit(tx).await;
+        }
+        Look::Signed(key) => (key, None, None),
+        Look::Vouched(why) => (None, Some(why), None),
+        Look::Refused(why) => (None, None, Some(why)),
     };
     // An operator names the image, so every service on its repository is moved, whatever its tag.
     let wanted = Wanted {
@@ -79,6 +87,9 @@ async fn plan(deps: &Deps, metrics: &Metrics, id: TriggerId, attempts: i64) -> R
     };
     if !plans::settle_trigger(&mut tx, id, decision, rollout, detail.as_deref()).await? {
         return tx.rollback().await;
+    }
+    if let (true, Some(digest)) = (trigger.asked_signatures, &trigger.digest) {
+        image_facts::stop_signatures(&mut tx, &trigger.repository, digest).await?;
     }
     let image = wanted.image();
     if rollout.is_none() {
@@ -109,75 +120,118 @@ async fn plan(deps: &Deps, metrics: &Metrics, id: TriggerId, attempts: i64) -> R
     Ok(())
 }
 
-/// Whether a registry has still to tell what an image runs on, and there are devices for which that
-/// matters. Beyond so many attempts it is shipped all the same.
-async fn waits_for_platforms(
-    session: &mut Session,
-    trigger: &OpenTrigger,
-    attempts: i64,
-) -> Result<bool> {
-    let Some(digest) = &trigger.digest else {
-        return Ok(false);
-    };
-    if image_facts::platforms(session).await?.is_empty() {
-        return Ok(false);
-    }
-    let repository = &trigger.repository;
-    image_facts::want(session, repository, digest, trigger.correlation, false).await?;
-    let known = image_facts::get(session, repository, digest).await?;
-    Ok(known.is_some_and(|known| {
-        known.facts.is_none() && known.next_ask_at.is_some() && known.attempts < attempts
-    }))
-}
-
-/// What signatures say of an image that somebody wants to ship.
-enum Signed {
-    /// None is required, or it is signed; with the fingerprint of the key.
-    By(Option<String>),
-    /// It is not, and whoever asked vouches for it.
+/// How a rollout by hand stands with what its image's registry tells.
+enum Look {
+    /// No signature is required, or it is signed; with the fingerprint of the key.
+    Signed(Option<String>),
+    /// It is not signed, and whoever asked vouches for it.
     Vouched(String),
-    /// It is not.
+    /// It is not signed.
     Refused(String),
     /// The registry is asked.
     Waits,
+    /// The registry has to be asked, and is not.
+    Asks(About),
+}
+
+/// Looks at what is known, and writes nothing.
+async fn look(session: &mut Session, trigger: &OpenTrigger, attempts: i64) -> Result<Look> {
+    let known = match &trigger.digest {
+        Some(digest) => image_facts::get(session, &trigger.repository, digest).await?,
+        None => None,
+    };
+    match platforms(session, trigger, known.as_ref(), attempts).await? {
+        Some(waits) => Ok(waits),
+        None => signed(session, trigger, known.as_ref()).await,
+    }
+}
+
+/// Whether a registry has still to tell what an image runs on, and there are devices for which that matters; none where
+/// not. Beyond so many attempts it is shipped all the same.
+async fn platforms(
+    session: &mut Session,
+    trigger: &OpenTrigger,
+    known: Option<&Known>,
+    attempts: i64,
+) -> Result<Option<Look>> {
+    if trigger.digest.is_none() || image_facts::platforms(session).await?.is_empty() {
+        return Ok(None);
+    }
+    let Some(known) = known else {
+        return Ok(Some(Look::Asks(About::Facts)));
+    };
+    let waits = known.facts.is_none() && known.next_ask_at.is_some() && known.attempts < attempts;
+    Ok(waits.then_some(Look::Waits))
 }
 
 /// Whether the image is signed as policies about it require. What was told before the rollout was asked for counts
 /// where it is good; else the registry is asked anew, since people sign and ship in one go.
-async fn signed(session: &mut Session, trigger: &OpenTrigger) -> Result<Signed> {
+async fn signed(
+    session: &mut Session,
+    trigger: &OpenTrigger,
+    known: Option<&Known>,
+) -> Result<Look> {
     let (repository, tag) = (&trigger.repository, trigger.tag.as_deref());
     let digest = trigger.digest.as_ref();
     let policies = policies::enabled(session).await?;
-    let known = match digest {
-        Some(digest) => image_facts::get(session, repository, digest).await?,
-        None => None,
-    };
-    let told_at = known.as_ref().and_then(|known| known.signatures_at);
-    let found = known.as_ref().and_then(|known| known.signatures.as_ref());
+    let found = known.and_then(|known| known.signatures.as_ref());
     let why = match by_hand(&policies, repository, tag, digest, found) {
-        ByHand::Signed(key) => return Ok(Signed::By(key)),
-        ByHand::Refused(why) if trigger.allow_unsigned => return Ok(Signed::Vouched(why)),
+        ByHand::Signed(key) => return Ok(Look::Signed(key)),
+        ByHand::Refused(why) if trigger.allow_unsigned => return Ok(Look::Vouched(why)),
         ByHand::Untold if trigger.allow_unsigned => {
             let why = "a policy requires a signature, and its registry was not asked for one";
-            return Ok(Signed::Vouched(why.to_owned()));
+            return Ok(Look::Vouched(why.to_owned()));
         }
         ByHand::Refused(why) => Some(why),
         ByHand::Untold => None,
     };
-    let (Some(digest), fresh) = (digest, told_at.is_some_and(|at| at >= trigger.created_at)) else {
-        return Ok(Signed::Refused(why.unwrap_or_default()));
-    };
+    if digest.is_none() {
+        return Ok(Look::Refused(why.unwrap_or_default()));
+    }
+    let told_at = known.and_then(|known| known.signatures_at);
+    let fresh = told_at.is_some_and(|at| at >= trigger.created_at);
     if let (true, Some(why)) = (fresh, why) {
-        return Ok(Signed::Refused(why));
+        return Ok(Look::Refused(why));
     }
-    if !trigger.asked_signatures {
-        let until = session.now() + SIGNED_WITHIN;
-        image_facts::want(session, repository, digest, trigger.correlation, false).await?;
-        image_facts::hurry_signatures(session, repository, digest, until).await?;
-        let detail = "its registry is asked for the signature that a policy requires";
-        plans::trigger_asks_signatures(session, trigger.id, detail).await?;
-    }
-    Ok(Signed::Waits)
+    let asked = known.is_some_and(|known| known.next_signature_at.is_some());
+    Ok(if trigger.asked_signatures && asked {
+        Look::Waits
+    } else {
+        Look::Asks(About::Signatures)
+    })
+}
+
+/// Has the registry asked, and tells that the rollout waits for it: whoever asks registries listens for that.
+async fn ask(session: &mut Session, trigger: &OpenTrigger, about: About) -> Result<()> {
+    let (repository, Some(digest)) = (&trigger.repository, &trigger.digest) else {
+        return Ok(());
+    };
+    image_facts::want(session, repository, digest, trigger.correlation, false).await?;
+    let (reason, detail) = match about {
+        About::Facts => (
+            WaitReason::PlatformsUnknown,
+            "its registry is asked what it runs on",
+        ),
+        About::Signatures => {
+            let detail = "its registry is asked for the signature that a policy requires";
+            image_facts::hurry_signatures(session, repository, digest).await?;
+            plans::trigger_asks_signatures(session, trigger.id, detail).await?;
+            (WaitReason::SignatureUnknown, detail)
+        }
+    };
+    let image = ImageReference::of(repository, trigger.tag.as_deref(), Some(digest));
+    let event = NewEvent::new(EventType::UpdateWaits, NAME)
+        .subject(&image)
+        .correlation(Some(trigger.correlation))
+        .data(json!({
+            "image": image,
+            "trigger_id": trigger.id,
+            "ordered_by": trigger.actor,
+            "reason": reason,
+            "detail": detail,
+        }));
+    events::append(session, event).await?;
+    Ok(())
 }
 
 async fn decide(

@@ -1,17 +1,20 @@
 //! What registries tell of images beyond their digests: platforms, build date, signatures; and what is
 //! still to be asked.
 
+mod asking;
+
 use crate::db::Session;
 use crate::error::{Result, parse};
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use std::collections::BTreeMap;
-use uuid::Uuid;
 use windlass_core::versions::built_at;
 use windlass_types::ids::CorrelationId;
 use windlass_types::image::{Digest, Repository};
 use windlass_types::oci::{ImageFacts, Platform};
 use windlass_types::signature::Signatures;
+
+pub use asking::{About, Ask, in_vain, learn, learn_signatures, next_ask, take};
 
 /// What is known of a digest.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +31,7 @@ pub struct Known {
     pub next_ask_at: Option<DateTime<Utc>>,
     /// What was found beside the digest, unverified; none until the registry has told.
     pub signatures: Option<Signatures>,
-    /// When the registry told that last.
+    /// When the registry was asked for what it told last.
     pub signatures_at: Option<DateTime<Utc>>,
     /// How often signatures were asked for.
     pub signature_attempts: i64,
@@ -141,8 +144,17 @@ pub async fn want(
     Ok(())
 }
 
-/// Has a digest's signatures asked for, from now on until a time. Does nothing where they are, nor, but
-/// with `anew`, where they were. The digest must be wanted ([`want`]).
+/// Which digests have their signatures asked for from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Those whose signatures nobody has wanted yet.
+    First,
+    /// Those too that nobody looks at any more, or only for a rollout by hand ([`hurry_signatures`]).
+    Anew,
+}
+
+/// Has a digest's signatures asked for, from now on until a time. Does nothing where they are. The digest must be
+/// wanted ([`want`]).
 ///
 /// # Errors
 /// Whatever the database says.
@@ -151,27 +163,29 @@ pub async fn want_signatures(
     repository: &Repository,
     digest: &Digest,
     until: DateTime<Utc>,
-    anew: bool,
+    which: Which,
 ) -> Result<()> {
     let now = session.now();
     session
         .sql(
             "UPDATE image_facts SET next_signature_at = $1, signatures_until = $2 \
-             WHERE repository = $3 AND digest = $4 \
-             AND (signatures_until IS NULL OR ($5 AND next_signature_at IS NULL))",
+             WHERE repository = $3 AND digest = $4 AND (signatures_until IS NULL \
+             OR ($5 AND (next_signature_at IS NULL OR signatures_until <= $1)))",
         )
         .bind(now)
         .bind(until)
         .bind(repository.to_string())
         .bind(digest.to_string())
-        .bind(anew)
+        .bind(which == Which::Anew)
         .execute()
         .await?;
     Ok(())
 }
 
-/// Has a digest's signatures asked for at once, whatever was told of them before: somebody waits for them. They are
-/// looked for until this time at least. The digest must be wanted ([`want`]).
+/// Has a digest's signatures asked for at once, whatever was told of them before: somebody waits for an answer that
+/// is younger than this. That of a question that is under way does not count any more. Until when they are looked for
+/// stays: once there is an answer, they are looked for again only where a policy wants that. The digest must be wanted
+/// ([`want`]).
 ///
 /// # Errors
 /// Whatever the database says.
@@ -179,17 +193,17 @@ pub async fn hurry_signatures(
     session: &mut Session,
     repository: &Repository,
     digest: &Digest,
-    until: DateTime<Utc>,
 ) -> Result<()> {
     let now = session.now();
     session
         .sql(
-            "UPDATE image_facts SET next_signature_at = $1, signatures_until = CASE \
-             WHEN signatures_until IS NULL OR signatures_until < $2 THEN $2 ELSE signatures_until END \
-             WHERE repository = $3 AND digest = $4",
+            // Another number than it was, so that who asks now finds that it is not their try any more; and a small
+            // one, so that it is tried again soon.
+            "UPDATE image_facts SET next_signature_at = $1, signature_error = NULL, \
+             signature_attempts = CASE WHEN signature_attempts = 0 THEN 1 ELSE 0 END \
+             WHERE repository = $2 AND digest = $3",
         )
         .bind(now)
-        .bind(until)
         .bind(repository.to_string())
         .bind(digest.to_string())
         .execute()
@@ -197,7 +211,8 @@ pub async fn hurry_signatures(
     Ok(())
 }
 
-/// Has nobody look for a digest's signatures any more, unless a version of it still waits.
+/// Has nobody look for a digest's signatures any more, unless somebody still waits for them: a version of it, a
+/// rollout by hand, or a rollout that is paused for want of them.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -212,209 +227,14 @@ pub async fn stop_signatures(
              WHERE repository = $1 AND digest = $2 AND next_signature_at IS NOT NULL \
              AND NOT EXISTS (SELECT 1 FROM image_versions v \
                JOIN image_waits w ON w.image_version_id = v.id \
-               WHERE v.repository = $1 AND v.digest = $2 AND v.planned_at IS NULL)",
+               WHERE v.repository = $1 AND v.digest = $2 AND v.planned_at IS NULL) \
+             AND NOT EXISTS (SELECT 1 FROM image_triggers t WHERE t.repository = $1 \
+               AND t.digest = $2 AND t.settled_at IS NULL AND t.unsigned = 'asked') \
+             AND NOT EXISTS (SELECT 1 FROM image_rollouts r WHERE r.repository = $1 \
+               AND COALESCE(r.digest, r.known_digest) = $2 AND r.finished_at IS NULL AND r.status_reason = 'unsigned')",
         )
         .bind(repository.to_string())
         .bind(digest.to_string())
-        .execute()
-        .await?;
-    Ok(())
-}
-
-/// What a registry is asked of a digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum About {
-    /// Its platforms and build date.
-    Facts,
-    /// Its signatures.
-    Signatures,
-}
-
-/// A digest of which something is to be asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ask {
-    /// What.
-    pub about: About,
-    /// The repository.
-    pub repository: Repository,
-    /// The digest.
-    pub digest: Digest,
-    /// How often that was asked: facts in vain, signatures at all.
-    pub attempts: i64,
-    /// Until when signatures are looked for.
-    pub until: Option<DateTime<Utc>>,
-    /// What ties together everything that comes of it.
-    pub correlation_id: CorrelationId,
-}
-
-type Taken = (String, String, i64, Option<DateTime<Utc>>, Uuid);
-
-/// Takes up to `limit` questions of each kind that are due and sets their time to `again`, so that no
-/// other replica asks them before then.
-///
-/// # Errors
-/// Whatever the database says.
-pub async fn take(session: &mut Session, limit: i64, again: DateTime<Utc>) -> Result<Vec<Ask>> {
-    let now = session.now();
-    let mut asks = Vec::new();
-    for (about, sql) in [
-        // The condition is repeated outside: on PostgreSQL it is that one which is looked at again after
-        // waiting for another replica's row.
-        (
-            About::Facts,
-            "UPDATE image_facts SET next_ask_at = $1 WHERE (repository, digest) IN \
-             (SELECT repository, digest FROM image_facts WHERE next_ask_at <= $2 \
-             ORDER BY next_ask_at LIMIT CAST($3 AS BIGINT)) AND next_ask_at <= $2 \
-             RETURNING repository, digest, attempts, signatures_until, correlation_id",
-        ),
-        (
-            About::Signatures,
-            "UPDATE image_facts SET next_signature_at = $1 WHERE (repository, digest) IN \
-             (SELECT repository, digest FROM image_facts WHERE next_signature_at <= $2 \
-             ORDER BY next_signature_at LIMIT CAST($3 AS BIGINT)) AND next_signature_at <= $2 \
-             RETURNING repository, digest, signature_attempts, signatures_until, correlation_id",
-        ),
-    ] {
-        let rows: Vec<Taken> = session
-            .sql(sql)
-            .bind(again)
-            .bind(now)
-            .bind(limit)
-            .all()
-            .await?;
-        for (repository, digest, attempts, until, correlation) in rows {
-            asks.push(Ask {
-                about,
-                repository: parse("image_facts.repository", &repository)?,
-                digest: parse("image_facts.digest", &digest)?,
-                attempts,
-                until,
-                correlation_id: CorrelationId(correlation),
-            });
-        }
-    }
-    Ok(asks)
-}
-
-/// When the next question is due, for knowing how long to sleep.
-///
-/// # Errors
-/// Whatever the database says.
-pub async fn next_ask(session: &mut Session) -> Result<Option<DateTime<Utc>>> {
-    let (facts,): (Option<DateTime<Utc>>,) = session
-        .sql("SELECT MIN(next_ask_at) FROM image_facts WHERE next_ask_at IS NOT NULL")
-        .one()
-        .await?;
-    let (signatures,): (Option<DateTime<Utc>>,) = session
-        .sql("SELECT MIN(next_signature_at) FROM image_facts WHERE next_signature_at IS NOT NULL")
-        .one()
-        .await?;
-    Ok(match (facts, signatures) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    })
-}
-
-/// Notes what a registry told of a digest, and has the versions that wait for it looked at. False where
-/// another replica did.
-///
-/// # Errors
-/// Whatever the database says.
-pub async fn learn(session: &mut Session, ask: &Ask, facts: &ImageFacts) -> Result<bool> {
-    let now = session.now();
-    let changed = session
-        .sql(
-            "UPDATE image_facts SET platforms = $1, built_at = $2, artifact = $3, told_at = $4, \
-             next_ask_at = NULL, error = NULL \
-             WHERE repository = $5 AND digest = $6 AND told_at IS NULL",
-        )
-        .bind(Json(facts.platforms.clone()))
-        .bind(facts.created)
-        .bind(facts.artifact)
-        .bind(now)
-        .bind(ask.repository.to_string())
-        .bind(ask.digest.to_string())
-        .execute()
-        .await?;
-    look_again(session, ask).await?;
-    Ok(changed == 1)
-}
-
-/// Notes what was found beside a digest, and when it is looked for again; has the versions that wait for
-/// it looked at. False where another replica noted this try.
-///
-/// # Errors
-/// Whatever the database says.
-pub async fn learn_signatures(
-    session: &mut Session,
-    ask: &Ask,
-    found: &Signatures,
-    again: Option<DateTime<Utc>>,
-) -> Result<bool> {
-    let now = session.now();
-    let changed = session
-        .sql(
-            "UPDATE image_facts SET signatures = $1, signatures_at = $2, signature_error = NULL, \
-             signature_attempts = signature_attempts + 1, \
-             next_signature_at = CASE WHEN next_signature_at IS NULL THEN NULL ELSE $3 END \
-             WHERE repository = $4 AND digest = $5 AND signature_attempts = $6",
-        )
-        .bind(Json(found.clone()))
-        .bind(now)
-        .bind(again)
-        .bind(ask.repository.to_string())
-        .bind(ask.digest.to_string())
-        .bind(ask.attempts)
-        .execute()
-        .await?;
-    look_again(session, ask).await?;
-    Ok(changed == 1)
-}
-
-/// Notes that something was asked in vain, and when it is asked again; the planner looks at the versions
-/// that wait for it. False where another replica noted this try.
-///
-/// # Errors
-/// Whatever the database says.
-pub async fn in_vain(
-    session: &mut Session,
-    ask: &Ask,
-    error: &str,
-    again: Option<DateTime<Utc>>,
-) -> Result<bool> {
-    let sql = match ask.about {
-        About::Facts => {
-            "UPDATE image_facts SET attempts = attempts + 1, error = $1, next_ask_at = $2 \
-             WHERE repository = $3 AND digest = $4 AND attempts = $5 AND told_at IS NULL"
-        }
-        About::Signatures => {
-            "UPDATE image_facts SET signature_attempts = signature_attempts + 1, \
-             signature_error = $1, next_signature_at = $2 \
-             WHERE repository = $3 AND digest = $4 AND signature_attempts = $5 \
-             AND next_signature_at IS NOT NULL"
-        }
-    };
-    let changed = session
-        .sql(sql)
-        .bind(error.to_owned())
-        .bind(again)
-        .bind(ask.repository.to_string())
-        .bind(ask.digest.to_string())
-        .bind(ask.attempts)
-        .execute()
-        .await?;
-    look_again(session, ask).await?;
-    Ok(changed == 1)
-}
-
-async fn look_again(session: &mut Session, ask: &Ask) -> Result<()> {
-    session
-        .sql(
-            "UPDATE image_versions SET plan_after = NULL WHERE repository = $1 AND digest = $2 \
-             AND planned_at IS NULL AND plan_after IS NOT NULL",
-        )
-        .bind(ask.repository.to_string())
-        .bind(ask.digest.to_string())
         .execute()
         .await?;
     Ok(())

@@ -114,6 +114,7 @@ struct Row {
     rollout_id: Option<Uuid>,
     detail: Option<String>,
     settled_at: Option<DateTime<Utc>>,
+    signature_error: Option<String>,
 }
 
 /// A trigger as stored, and the id of its rollout; the rollout itself is left to the caller.
@@ -126,9 +127,10 @@ pub async fn get(
 ) -> Result<Option<(Trigger, Option<RolloutId>)>> {
     let row: Option<Row> = session
         .sql(
-            "SELECT repository, tag, digest, filters, actor, reason, correlation_id, created_at, \
-             decision, unsigned, resolve_error, rollout_id, detail, settled_at \
-             FROM image_triggers WHERE id = $1",
+            "SELECT t.repository, t.tag, t.digest, t.filters, t.actor, t.reason, t.correlation_id, \
+             t.created_at, t.decision, t.unsigned, t.resolve_error, t.rollout_id, t.detail, \
+             t.settled_at, f.signature_error FROM image_triggers t LEFT JOIN image_facts f \
+             ON f.repository = t.repository AND f.digest = t.digest WHERE t.id = $1",
         )
         .bind(id.0)
         .optional()
@@ -145,11 +147,16 @@ pub async fn get(
         Some(text) => Some(parse("image_triggers.decision", text)?),
         None => None,
     };
-    let waits = match (&row.settled_at, &digest, row.resolve_error) {
-        (None, None, Some(error)) => Some(format!(
-            "the digest of the tag is not known: the registry said {error}"
+    let asked = row.unsigned.as_deref() == Some("asked");
+    // What its registry said is newer than what was written down when it began to wait.
+    let detail = match (&row.settled_at, &digest) {
+        (None, None) => Some(row.resolve_error.map_or_else(
+            || "the registry is asked for the tag's digest".to_owned(),
+            |error| format!("the digest of the tag is not known: the registry said {error}"),
         )),
-        (None, None, None) => Some("the registry is asked for the tag's digest".to_owned()),
+        (None, Some(_)) if asked && row.signature_error.is_some() => row
+            .signature_error
+            .map(|error| format!("its registry does not tell its signatures: {error}")),
         _ => None,
     };
     let trigger = Trigger {
@@ -161,7 +168,7 @@ pub async fn get(
         correlation_id: CorrelationId(row.correlation_id),
         created_at: row.created_at,
         decision,
-        detail: row.detail.or(waits),
+        detail: detail.or(row.detail),
         rollout: None,
         settled_at: row.settled_at,
     };

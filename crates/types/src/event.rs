@@ -15,7 +15,8 @@ text_enum! {
         UpdateAvailable = "image.update_available",
         /// A pushed version leads to no rollout; the data say why.
         UpdateIgnored = "image.update_ignored",
-        /// A pushed version waits before a policy ships it; the data say for what and until when.
+        /// A pushed version waits before a policy ships it, or a rollout by hand for what its registry is asked; the
+        /// data say for what and until when.
         UpdateWaits = "image.update_waits",
         /// A registry told of an image's platforms or signatures, or did not.
         FactsLearned = "image.facts_learned",

@@ -159,6 +159,7 @@ mod tests {
             repository: "r.io/app".parse().unwrap(),
             digest: format!("sha256:{}", "a".repeat(64)).parse().unwrap(),
             attempts,
+            taken_at: DateTime::UNIX_EPOCH,
             until,
             correlation_id: CorrelationId(uuid::Uuid::nil()),
         }

@@ -42,8 +42,12 @@ async fn a_version_that_is_planned_anew_for_one_policy_ships_to_nobody_of_anothe
         let rollout = site.read(rollout.unwrap()).await;
         assert_eq!((rollout.policy_id, rollout.total_devices), (Some(own), 1));
         site.reaches(rollout.id, RolloutStatus::InProgress, 1).await;
-        assert_eq!(site.targets(&app("stable", 'b')).await, [(2, 1)]);
-        assert_eq!(site.targets(&app("edge", 'c')).await, [(2, 2)]);
+        for (image, devices) in [(app("stable", 'b'), 1), (app("edge", 'c'), 2)] {
+            eventually("its devices have it", PATIENCE, async || {
+                site.targets(&image).await == [(2, devices)]
+            })
+            .await;
+        }
         let edge = site.read(edge).await;
         assert_eq!(edge.status, RolloutStatus::InProgress, "{edge:?}");
     }

@@ -234,6 +234,11 @@ impl Site {
 
     /// How many runs of a loop have failed so far, over all planners.
     pub(crate) fn failed_runs(&self, of: &str) -> f64 {
+        self.runs(of, "error")
+    }
+
+    /// How many runs of a loop have ended so, over all planners.
+    pub(crate) fn runs(&self, of: &str, how: &str) -> f64 {
         let families = self
             .replicas
             .iter()
@@ -248,7 +253,7 @@ impl Site {
                         .iter()
                         .any(|label| label.value() == value)
                 };
-                has(of) && has("error")
+                has(of) && has(how)
             })
             .map(|metric| metric.get_counter().get_value())
             .sum()

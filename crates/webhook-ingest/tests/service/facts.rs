@@ -34,9 +34,15 @@ async fn want(service: &Service, repository: &Repository, digest: &Digest) {
     )
     .await
     .unwrap();
-    image_facts::want_signatures(&mut tx, repository, digest, until, false)
-        .await
-        .unwrap();
+    image_facts::want_signatures(
+        &mut tx,
+        repository,
+        digest,
+        until,
+        image_facts::Which::First,
+    )
+    .await
+    .unwrap();
     service.deps.commit(tx).await.unwrap();
 }
 
