@@ -2,6 +2,7 @@
 //! still to be asked.
 
 mod asking;
+mod forgetting;
 
 use crate::db::Session;
 use crate::error::{Result, parse};
@@ -15,6 +16,7 @@ use windlass_types::oci::{ImageFacts, Platform};
 use windlass_types::signature::Signatures;
 
 pub use asking::{About, Ask, in_vain, learn, learn_signatures, next_ask, take};
+pub use forgetting::{Unused, forget, unused};
 
 /// What is known of a digest.
 #[derive(Debug, Clone, PartialEq)]
@@ -238,32 +240,6 @@ pub async fn stop_signatures(
         .execute()
         .await?;
     Ok(())
-}
-
-/// Forgets up to `limit` digests of which nothing was asked since `before`: those that no tag names since then
-/// and that no rollout ships. Who wants to know of one after all has it asked for again. Returns how many.
-///
-/// # Errors
-/// Whatever the database says.
-pub async fn expire(session: &mut Session, before: DateTime<Utc>, limit: i64) -> Result<u64> {
-    session
-        .sql(
-            "DELETE FROM image_facts WHERE (repository, digest) IN (SELECT f.repository, f.digest \
-             FROM image_facts f WHERE f.next_ask_at IS NULL AND f.next_signature_at IS NULL \
-             AND (f.told_at IS NULL OR f.told_at < $1) \
-             AND (f.signatures_at IS NULL OR f.signatures_at < $1) \
-             AND (f.signatures_until IS NULL OR f.signatures_until < $1) \
-             AND NOT EXISTS (SELECT 1 FROM image_versions v WHERE v.repository = f.repository \
-               AND v.digest = f.digest AND (v.replaced_at IS NULL OR v.replaced_at >= $1)) \
-             AND NOT EXISTS (SELECT 1 FROM image_rollouts r WHERE r.repository = f.repository \
-               AND r.digest = f.digest AND (r.status IN ('pending', 'awaiting_approval', 'scheduled', \
-               'in_progress', 'paused', 'rolling_back') OR r.created_at >= $1)) \
-             ORDER BY f.repository, f.digest LIMIT CAST($2 AS BIGINT))",
-        )
-        .bind(before)
-        .bind(limit)
-        .execute()
-        .await
 }
 
 /// When each digest of a repository was built, for comparing.

@@ -3,17 +3,19 @@
 
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 use windlass_store::deliveries::{self, Expired, NewDelivery, Told};
+use windlass_store::image_facts::{self, Which};
 use windlass_store::images::{self, Learned, Wanted};
-use windlass_store::{Clock, Session, Store, image_facts, plans, policies};
+use windlass_store::{Clock, Session, Store, plans, policies};
 use windlass_testkit::{fleet, stores, stores_with};
 use windlass_types::delivery::{Decision, Push, PushKind, ReasonCode, SeenVersion};
 use windlass_types::ids::{CorrelationId, DeliveryId, ImageVersionId, PolicyId};
-use windlass_types::image::Digest;
+use windlass_types::image::{Digest, Repository};
 use windlass_types::oci::ImageFacts;
+use windlass_types::signature::Signatures;
 
 fn digest(n: u8) -> Digest {
     format!("sha256:{}", format!("{n:02x}").repeat(32))
@@ -357,50 +359,154 @@ async fn platforms_are_found_once_each_however_many_devices_have_them() {
     }
 }
 
+/// Makes a rollout of a digest by hand; of one that a tag turned out to name where `known`.
+async fn rollout(tx: &mut Session, of: &Digest, known: bool, status: &str) {
+    let now = tx.now();
+    let column = if known { "known_digest" } else { "digest" };
+    let over = if status == "completed" { "$2" } else { "NULL" };
+    tx.built(format!(
+        "INSERT INTO image_rollouts (id, created_at, finished_at, repository, tag, {column}, strategy, rule, \
+         filters, tag_rule, seed, status, batch_count, total_devices, correlation_id, created_by) \
+         VALUES ($1, $2, {over}, 'r.io/demo/app', 't', $3, 'auto', '{{}}', '{{}}', '{{}}', 1, '{status}', 1, 1, \
+         $1, 'x')"
+    ))
+    .bind(Uuid::now_v7())
+    .bind(now)
+    .bind(of.to_string())
+    .execute()
+    .await
+    .unwrap();
+}
+
 #[tokio::test]
-async fn what_is_known_of_an_image_is_forgotten_once_no_tag_names_it_any_more() {
+async fn what_is_known_of_an_image_is_forgotten_once_nobody_has_to_do_with_it_any_more() {
     let clock = Clock::manual(Utc::now());
     for test in stores_with(clock.clone()).await {
-        let repository = "r.io/demo/app".parse().unwrap();
-        // One that its tag named until it moved, one that it names, one that only a rollout by hand asked for, and one
-        // that is being asked for.
+        let store = &test.store;
+        let repository: Repository = "r.io/demo/app".parse().unwrap();
+        // Its tag named it until it moved; its tag names it.
         let old = version("v1", Some(1));
-        assert!(insert(&test.store, &old, None).await);
-        let present = version("v1", Some(2));
-        assert!(insert(&test.store, &present, Some(old.id)).await);
-        let mut tx = test.store.begin().await.unwrap();
-        for n in 1..=4 {
+        assert!(insert(store, &old, None).await);
+        assert!(insert(store, &version("v1", Some(2)), Some(old.id)).await);
+        // Its tag will move later.
+        let moves = version("v2", Some(8));
+        assert!(insert(store, &moves, None).await);
+        let run = format!("r.io/demo/app:v9@{}", digest(13));
+        fleet::add(store, "north", 0..1, &[&run]).await;
+        let mut tx = store.begin().await.unwrap();
+        for n in 1..=14 {
             let of = digest(n);
             image_facts::want(&mut tx, &repository, &of, old.correlation_id, false)
                 .await
                 .unwrap();
         }
-        let asks = image_facts::take(&mut tx, 10, clock.now()).await.unwrap();
-        assert_eq!(asks.len(), 4);
-        for ask in asks.iter().filter(|ask| ask.digest != digest(4)) {
-            let facts = ImageFacts {
-                platforms: Vec::new(),
-                created: None,
-                artifact: false,
-            };
-            assert!(image_facts::learn(&mut tx, ask, &facts).await.unwrap());
+        let asks = image_facts::take(&mut tx, 100, clock.now()).await.unwrap();
+        assert_eq!(asks.len(), 14);
+        let told = ImageFacts::default();
+        // Of the fourth it is still asked, of the twelfth it is told late.
+        for ask in &asks {
+            if ask.digest != digest(4) && ask.digest != digest(12) {
+                assert!(image_facts::learn(&mut tx, ask, &told).await.unwrap());
+            }
         }
+        // Signatures of the fifth are looked for without end; of the seventh they were, until not long ago.
+        let until = tx.now() + TimeDelta::days(2);
+        for n in [5, 7] {
+            image_facts::want_signatures(&mut tx, &repository, &digest(n), until, Which::First)
+                .await
+                .unwrap();
+        }
+        image_facts::stop_signatures(&mut tx, &repository, &digest(7))
+            .await
+            .unwrap();
+        rollout(&mut tx, &digest(9), false, "in_progress").await;
+        rollout(&mut tx, &digest(14), true, "in_progress").await;
+        rollout(&mut tx, &digest(11), false, "completed").await;
         tx.commit().await.unwrap();
-        let expire = async |days: i64| {
-            let mut tx = test.store.begin().await.unwrap();
-            let before = tx.now() - TimeDelta::days(days);
-            let gone = image_facts::expire(&mut tx, before, 10).await.unwrap();
-            tx.commit().await.unwrap();
-            gone
+        let unused = async || -> Vec<u8> {
+            let (mut after, mut found) = (None, Vec::new());
+            loop {
+                let mut read = store.read().await.unwrap();
+                let before = read.now() - TimeDelta::days(30);
+                let page = image_facts::unused(&mut read, before, after.as_ref(), 2).await;
+                let page = page.unwrap();
+                let digests = page.digests.get(&repository).cloned().unwrap_or_default();
+                found.extend((1..=14).filter(|n| digests.contains(&digest(*n))));
+                after = page.last;
+                if after.is_none() {
+                    return found;
+                }
+            }
         };
-        assert_eq!(expire(30).await, 0, "all are young");
-        clock.advance(TimeDelta::days(31));
-        assert_eq!(expire(30).await, 2);
-        assert_eq!(expire(30).await, 0);
-        let mut session = test.store.read().await.unwrap();
-        for (n, there) in [(1, false), (2, true), (3, false), (4, true)] {
+        assert!(unused().await.is_empty(), "all are young");
+        clock.advance(TimeDelta::days(20));
+        assert!(insert(store, &version("v2", Some(2)), Some(moves.id)).await);
+        let mut tx = store.begin().await.unwrap();
+        let late = asks.iter().find(|ask| ask.digest == digest(12)).unwrap();
+        assert!(image_facts::learn(&mut tx, late, &told).await.unwrap());
+        image_facts::hurry_signatures(&mut tx, &repository, &digest(6))
+            .await
+            .unwrap();
+        for ask in image_facts::take(&mut tx, 100, clock.now()).await.unwrap() {
+            if ask.digest == digest(6) {
+                let none = Signatures::default();
+                let noted = image_facts::learn_signatures(&mut tx, &ask, &none, None).await;
+                assert!(noted.unwrap());
+            }
+        }
+        rollout(&mut tx, &digest(10), false, "completed").await;
+        tx.commit().await.unwrap();
+        clock.advance(TimeDelta::days(11));
+        // Looked through by two: what is to stay keeps nothing from being found.
+        assert_eq!(unused().await, [1, 3, 11]);
+
+        // Somebody asks about one of them just then.
+        let mut tx = store.begin().await.unwrap();
+        image_facts::hurry_signatures(&mut tx, &repository, &digest(3))
+            .await
+            .unwrap();
+        let before = tx.now() - TimeDelta::days(30);
+        let all: Vec<Digest> = (1..=14).map(digest).collect();
+        let all = BTreeMap::from([(repository.clone(), all)]);
+        let gone = image_facts::forget(&mut tx, before, &all).await.unwrap();
+        tx.commit().await.unwrap();
+        // What a device runs is left out before.
+        assert_eq!(gone, 3);
+        let mut session = store.read().await.unwrap();
+        for n in 1..=14 {
             let known = image_facts::get(&mut session, &repository, &digest(n)).await;
-            assert_eq!(known.unwrap().is_some(), there, "{n}");
+            assert_eq!(known.unwrap().is_none(), [1, 11, 13].contains(&n), "{n}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn signatures_are_looked_for_while_a_rollout_is_paused_for_want_of_them() {
+    for test in stores().await {
+        let repository = "r.io/demo/app".parse().unwrap();
+        let (of, correlation) = (digest(1), CorrelationId(Uuid::now_v7()));
+        let mut tx = test.store.begin().await.unwrap();
+        image_facts::want(&mut tx, &repository, &of, correlation, false)
+            .await
+            .unwrap();
+        let until = tx.now();
+        image_facts::want_signatures(&mut tx, &repository, &of, until, Which::First)
+            .await
+            .unwrap();
+        rollout(&mut tx, &of, false, "paused").await;
+        for (reason, looked_for) in [("'unsigned'", true), ("'operator'", false)] {
+            tx.built(format!(
+                "UPDATE image_rollouts SET status_reason = {reason}"
+            ))
+            .execute()
+            .await
+            .unwrap();
+            image_facts::stop_signatures(&mut tx, &repository, &of)
+                .await
+                .unwrap();
+            let known = image_facts::get(&mut tx, &repository, &of).await.unwrap();
+            let next = known.unwrap().next_signature_at;
+            assert_eq!(next.is_some(), looked_for, "{reason}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Letting old deliveries go, and what was asked of images that nobody ships any more.
 
 use crate::state::State;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use std::sync::Arc;
 use std::time::Duration;
 use windlass_service::work::{Loop, Next, RunError};
@@ -19,7 +19,7 @@ pub(crate) fn work(state: Arc<State>) -> Loop {
     })
 }
 
-/// Lets go one group of those that are old enough.
+/// Lets go one group of those that are old enough; after the last of them what was asked of images.
 pub(crate) async fn run(state: Arc<State>) -> Result<Next, RunError> {
     let days = i64::try_from(state.settings.retention_days).unwrap_or(i64::MAX);
     let Some(kept) = TimeDelta::try_days(days) else {
@@ -30,17 +30,39 @@ pub(crate) async fn run(state: Arc<State>) -> Result<Next, RunError> {
         return Ok(Next::Idle);
     };
     let expired = deliveries::expire(&mut tx, before, GROUP).await?;
-    let facts = image_facts::expire(&mut tx, before, GROUP).await?;
     tx.commit().await?;
-    let done = expired.deleted + expired.emptied + facts;
-    if done > 0 {
+    if expired.deleted + expired.emptied > 0 {
         tracing::info!(
             deleted = expired.deleted,
             emptied = expired.emptied,
-            facts,
-            "old deliveries and facts of images were let go"
+            "old deliveries were let go"
         );
         return Ok(Next::Again);
     }
+    let forgotten = forget(&state, before).await?;
+    if forgotten > 0 {
+        tracing::info!(forgotten, "what registries told of old images was let go");
+    }
     Ok(Next::Idle)
+}
+
+/// Forgets what is known of images that nobody ships or runs any more. They are looked for with a reader, since there
+/// may be many to look through and few to forget, and a writer costs others their turn.
+async fn forget(state: &State, before: DateTime<Utc>) -> windlass_store::Result<u64> {
+    let store = &state.deps.store;
+    let (mut gone, mut after) = (0, None);
+    loop {
+        let mut read = store.read().await?;
+        let found = image_facts::unused(&mut read, before, after.as_ref(), GROUP).await?;
+        drop(read);
+        if !found.digests.is_empty() {
+            let mut tx = store.begin().await?;
+            gone += image_facts::forget(&mut tx, before, &found.digests).await?;
+            tx.commit().await?;
+        }
+        after = found.last;
+        if after.is_none() {
+            return Ok(gone);
+        }
+    }
 }
