@@ -99,18 +99,27 @@ pub struct Became {
     pub count: i64,
 }
 
+/// The endpoints of which deliveries are kept, from each to the next by the index: they are few, however many
+/// deliveries there are.
+const ENDPOINTS: &str = "WITH RECURSIVE e (endpoint) AS (\
+     SELECT MIN(endpoint) FROM webhook_deliveries UNION ALL \
+     SELECT (SELECT MIN(d.endpoint) FROM webhook_deliveries d WHERE d.endpoint > e.endpoint) \
+     FROM e WHERE e.endpoint IS NOT NULL)";
+
 /// What became of the deliveries received since.
 ///
 /// # Errors
 /// Whatever the database says.
 pub async fn became(session: &mut Session, since: DateTime<Utc>) -> Result<Vec<Became>> {
     session
-        .sql(
-            "SELECT endpoint, decision, reason_code, rejected IS NOT NULL AS unread, COUNT(*) AS count \
-             FROM webhook_deliveries WHERE received_at >= $1 \
-             GROUP BY endpoint, decision, reason_code, rejected IS NOT NULL \
-             ORDER BY endpoint, decision, reason_code",
-        )
+        .built(format!(
+            "{ENDPOINTS} SELECT d.endpoint, d.decision, d.reason_code, \
+             d.rejected IS NOT NULL AS unread, COUNT(*) AS count \
+             FROM e JOIN webhook_deliveries d ON d.endpoint = e.endpoint \
+             AND d.decision IN ('accepted', 'duplicate', 'ignored') AND d.received_at >= $1 \
+             GROUP BY d.endpoint, d.decision, d.reason_code, d.rejected IS NOT NULL \
+             ORDER BY d.endpoint, d.decision, d.reason_code"
+        ))
         .bind(since)
         .all()
         .await
@@ -123,14 +132,28 @@ pub async fn became(session: &mut Session, since: DateTime<Utc>) -> Result<Vec<B
 pub async fn last_seen(
     session: &mut Session,
 ) -> Result<Vec<(String, DateTime<Utc>, Option<DateTime<Utc>>)>> {
-    session
-        .sql(
-            "SELECT endpoint, MAX(received_at), \
-             MAX(CASE WHEN decision = 'accepted' THEN received_at END) \
-             FROM webhook_deliveries GROUP BY endpoint ORDER BY endpoint",
+    type Row = (String, Time, Time, Time);
+    type Time = Option<DateTime<Utc>>;
+    let last = |decision: &str| {
+        format!(
+            "(SELECT MAX(d.received_at) FROM webhook_deliveries d \
+             WHERE d.endpoint = e.endpoint AND d.decision = '{decision}')"
         )
+    };
+    let [accepted, duplicate, ignored] = ["accepted", "duplicate", "ignored"].map(last);
+    let rows: Vec<Row> = session
+        .built(format!(
+            "{ENDPOINTS} SELECT e.endpoint, {accepted}, {duplicate}, {ignored} \
+             FROM e WHERE e.endpoint IS NOT NULL ORDER BY e.endpoint"
+        ))
         .all()
-        .await
+        .await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(endpoint, accepted, duplicate, ignored)| {
+            Some((endpoint, accepted.max(duplicate).max(ignored)?, accepted))
+        })
+        .collect())
 }
 
 /// Adds refusals to those of an endpoint.

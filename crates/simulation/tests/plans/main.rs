@@ -1,7 +1,7 @@
 //! No statement of the services reads a table that grows from end to end: each has an index to go by.
 //!
-//! Worlds are simulated, so that every pass is run with work to do, and every statement that was sent is
-//! looked at as the database plans it: by `EXPLAIN QUERY PLAN` on SQLite, by `auto_explain` on PostgreSQL,
+//! Worlds are simulated, so that every pass is run with work to do, and what webhook-ingest asks of its own now and then
+//! is asked beside that; every statement that was sent is looked at as the database plans it: by `EXPLAIN QUERY PLAN` on SQLite, by `auto_explain` on PostgreSQL,
 //! which is told to read a whole table only where nothing else is possible. Tables of a test are small, so
 //! this says what the planner can do with a large one, not what it will do.
 #![allow(
@@ -14,12 +14,13 @@ mod heard;
 mod postgres_plan;
 mod sqlite_plan;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use windlass_simulation::{Settings, Simulation};
-use windlass_store::Store;
+use windlass_store::{Store, deliveries, image_facts, inbox, registry_watch};
 
 /// Tables that have a row for each device, image, rollout, event, delivery or check.
-const GROWS: [&str; 26] = [
+const GROWS: [&str; 31] = [
+    "counted_budgets",
     "device_checks",
     "device_current_state",
     "device_failed_images",
@@ -33,6 +34,7 @@ const GROWS: [&str; 26] = [
     "devices",
     "events",
     "image_facts",
+    "image_plans",
     "image_rollouts",
     "image_triggers",
     "image_versions",
@@ -42,10 +44,13 @@ const GROWS: [&str; 26] = [
     "rollout_checks",
     "rollout_commands",
     "rollout_plan_devices",
+    "rollout_plans",
     "target_services",
     "target_states",
+    "watch_finds",
     "watched_tags",
     "webhook_deliveries",
+    "webhook_delivery_repositories",
 ];
 
 /// How the statements begin with which the simulation itself looks at everything there is.
@@ -77,6 +82,26 @@ async fn live(store: &Store, seeds: u64) {
     }
 }
 
+/// Asks what webhook-ingest asks without being sent anything: how endpoints are doing, what is due, and what can be let
+/// go. Its loops do not run in the worlds.
+async fn beside(store: &Store) {
+    let mut tx = store.begin().await.unwrap();
+    let since = tx.now();
+    inbox::became(&mut tx, since).await.unwrap();
+    inbox::last_seen(&mut tx).await.unwrap();
+    registry_watch::missed(&mut tx, since).await.unwrap();
+    registry_watch::next_settling(&mut tx).await.unwrap();
+    registry_watch::settle(&mut tx).await.unwrap();
+    image_facts::next_ask(&mut tx).await.unwrap();
+    image_facts::take(&mut tx, 10, since).await.unwrap();
+    deliveries::expire(&mut tx, since, 10).await.unwrap();
+    image_facts::unused(&mut tx, since, None, 10).await.unwrap();
+    let digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
+    let digests = BTreeMap::from([("r.io/demo/app".parse().unwrap(), vec![digest])]);
+    image_facts::forget(&mut tx, since, &digests).await.unwrap();
+    tx.rollback().await.unwrap();
+}
+
 fn check(found: &BTreeSet<Finding>, statements: usize) {
     assert!(statements > 80, "only {statements} statements were sent");
     let wrong: Vec<String> = found
@@ -97,6 +122,7 @@ async fn sqlite_has_an_index_for_every_statement() {
     let database = windlass_testkit::sqlite().await;
     let heard = heard::statements().await;
     live(&database.store, 10).await;
+    beside(&database.store).await;
     let statements = heard.end();
     let found = sqlite_plan::whole_tables(&database.store, &statements).await;
     check(&found, statements.len());
@@ -111,6 +137,7 @@ async fn postgresql_has_an_index_for_every_statement() {
     let partial = postgres_plan::partial_indices(&store).await;
     let heard = heard::notices().await;
     live(&store, 3).await;
+    beside(&store).await;
     let plans = heard.end();
     let found = postgres_plan::whole_tables(&plans, &partial);
     check(&found, plans.len());
