@@ -1,17 +1,13 @@
 //! What a digest holds: platforms, build date, and whether it is an image at all.
 
 use crate::client::Registry;
-use crate::content::Manifest;
 use crate::error::Error;
+use crate::reading::{Child, MAX_CONFIG_BYTES, Read, TellsPlatform, parse};
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use windlass_types::image::{Digest, Repository};
-use windlass_types::oci::{ImageFacts, Platform};
+use windlass_types::oci::ImageFacts;
 
-/// Bytes of an image's configuration at most; its history makes those of the largest some hundred
-/// thousand.
-const MAX_CONFIG_BYTES: usize = 4 * 1024 * 1024;
 /// Manifests and configurations read for one digest at most. Indices tell their platforms themselves,
 /// so that one image of them is enough.
 const MOST_READ: usize = 32;
@@ -30,74 +26,6 @@ const LAYERS: [&str; 3] = [
     "application/octet-stream",
 ];
 const CREATED: &str = "org.opencontainers.image.created";
-
-/// An index or a manifest; both forms, so that what is read does not hang on media types that
-/// registries get wrong.
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct Read {
-    manifests: Option<Vec<Child>>,
-    artifact_type: Option<String>,
-    config: Option<Part>,
-    layers: Vec<Part>,
-    annotations: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Part {
-    #[serde(default)]
-    media_type: String,
-    digest: Digest,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Child {
-    digest: Digest,
-    #[serde(default)]
-    platform: Option<TellsPlatform>,
-    #[serde(default)]
-    annotations: Option<BTreeMap<String, String>>,
-    #[serde(default)]
-    artifact_type: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct TellsPlatform {
-    os: String,
-    architecture: String,
-    variant: Option<String>,
-    created: Option<String>,
-}
-
-impl TellsPlatform {
-    fn platform(&self) -> Option<Platform> {
-        let known = |text: &str| !text.is_empty() && text != "unknown";
-        (known(&self.os) && known(&self.architecture)).then(|| Platform {
-            os: self.os.clone(),
-            architecture: self.architecture.clone(),
-            variant: self.variant.clone().filter(|text| !text.is_empty()),
-        })
-    }
-}
-
-impl Child {
-    /// Whether it is there beside images: an attestation of BuildKit, an artifact.
-    fn is_beside(&self) -> bool {
-        let attests = self.annotations.as_ref().is_some_and(|notes| {
-            notes
-                .get("vnd.docker.reference.type")
-                .is_some_and(|kind| kind == "attestation-manifest")
-        });
-        let unknown = self
-            .platform
-            .as_ref()
-            .is_some_and(|told| told.os == "unknown" && told.architecture == "unknown");
-        attests || unknown || self.artifact_type.is_some()
-    }
-}
 
 impl Registry {
     /// What a digest holds: of an index the platforms that it names and the build date of its first
@@ -164,27 +92,6 @@ impl Registry {
             artifact: images == 0,
         })
     }
-}
-
-impl Child {
-    fn platform(&self) -> Option<Platform> {
-        self.platform.as_ref().and_then(TellsPlatform::platform)
-    }
-}
-
-fn parse(image: &str, manifest: &Manifest) -> Result<Read, Error> {
-    let read: Read = serde_json::from_slice(&manifest.bytes)
-        .map_err(|error| Error::other(image, format_args!("its manifest: {error}")))?;
-    if read.manifests.is_none() && read.config.is_none() && read.artifact_type.is_none() {
-        return Err(Error::other(
-            image,
-            format_args!(
-                "{:?} is no manifest that is known here",
-                manifest.media_type
-            ),
-        ));
-    }
-    Ok(read)
 }
 
 fn is_image(told: &Read) -> bool {

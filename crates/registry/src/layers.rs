@@ -2,13 +2,10 @@
 
 use crate::client::Registry;
 use crate::error::Error;
+use crate::reading::{MAX_CONFIG_BYTES, Part, parse};
 use serde::Deserialize;
 use windlass_types::image::{Digest, Repository};
 use windlass_types::oci::Platform;
-
-/// Bytes of an image's configuration at most; its history makes those of the largest some hundred
-/// thousand.
-const MAX_CONFIG_BYTES: usize = 4 * 1024 * 1024;
 
 /// One layer of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,32 +16,6 @@ pub struct Layer {
     pub packed: bool,
     /// The digest of the archive when it is unpacked, by which engines know what they have already.
     pub content: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Index {
-    manifests: Vec<Child>,
-}
-
-#[derive(Deserialize)]
-struct Child {
-    digest: Digest,
-    platform: Option<Platform>,
-}
-
-#[derive(Deserialize)]
-struct Manifest {
-    config: Part,
-    layers: Vec<Part>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Part {
-    #[serde(default)]
-    media_type: String,
-    digest: Digest,
-    size: u64,
 }
 
 #[derive(Deserialize, Default)]
@@ -70,36 +41,39 @@ impl Registry {
         tag_or_digest: &str,
         choose: impl Fn(&[Platform]) -> Option<usize> + Send,
     ) -> Result<Vec<Layer>, Error> {
-        let mut manifest = self.manifest(repository, tag_or_digest).await?;
+        let manifest = self.manifest(repository, tag_or_digest).await?;
         let image = format!("{repository}@{}", manifest.digest);
-        if let Ok(index) = serde_json::from_slice::<Index>(&manifest.bytes) {
-            let (platforms, digests): (Vec<Platform>, Vec<Digest>) = index
-                .manifests
-                .into_iter()
-                .filter_map(|child| Some((child.platform?, child.digest)))
+        let mut told = parse(&image, &manifest)?;
+        if let Some(children) = &told.manifests {
+            let (platforms, digests): (Vec<Platform>, Vec<&Digest>) = children
+                .iter()
+                .filter(|child| !child.is_beside())
+                .filter_map(|child| Some((child.platform()?, &child.digest)))
                 .unzip();
             let digest = choose(&platforms)
                 .and_then(|at| digests.get(at))
                 .ok_or_else(|| Error::other(&image, "none of its platforms is meant"))?;
-            manifest = self.manifest(repository, digest.as_str()).await?;
+            let manifest = self.manifest(repository, digest.as_str()).await?;
+            told = parse(&image, &manifest)?;
         }
-        let told: Manifest = serde_json::from_slice(&manifest.bytes)
-            .map_err(|error| Error::other(&image, format_args!("its manifest: {error}")))?;
+        let config = told
+            .config
+            .ok_or_else(|| Error::other(&image, "its manifest has no configuration"))?;
         let config = self
-            .blob(repository, &told.config.digest, MAX_CONFIG_BYTES)
+            .blob(repository, &config.digest, MAX_CONFIG_BYTES)
             .await?;
         let config: Config = serde_json::from_slice(&config)
             .map_err(|error| Error::other(&image, format_args!("its configuration: {error}")))?;
         let mut contents = config.rootfs.diff_ids.into_iter();
-        Ok(told
-            .layers
-            .into_iter()
-            .map(|layer| Layer {
-                bytes: layer.size,
+        let layer = |layer: &Part| {
+            Some(Layer {
+                bytes: layer.size?,
                 packed: is_packed(&layer.media_type),
                 content: contents.next(),
             })
-            .collect())
+        };
+        let layers: Option<Vec<Layer>> = told.layers.iter().map(layer).collect();
+        layers.ok_or_else(|| Error::other(&image, "one of its layers does not say its size"))
     }
 }
 

@@ -23,6 +23,7 @@ mod helper;
 mod layers;
 mod options;
 mod rate;
+mod reading;
 mod referrers;
 mod resolve;
 mod tags;

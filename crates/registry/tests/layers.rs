@@ -1,6 +1,7 @@
 //! How large images are, asked of a real registry.
 #![expect(clippy::unwrap_used, reason = "tests are to fail loudly")]
 
+use serde_json::json;
 use windlass_registry::{Credentials, Error, Layer, Options, Platform, Registry};
 use windlass_testkit::{DEVICE, Registry as Server};
 use windlass_types::image::Repository;
@@ -68,6 +69,27 @@ async fn of_an_index_the_image_that_is_meant_counts() {
     assert_eq!(layers(&server, "v1", "arm64").await.unwrap().len(), 1);
     let error = layers(&server, "v1", "s390x").await.unwrap_err();
     assert!(matches!(error, Error::Other { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_an_index_does_not_say_of_one_image_hides_no_other() {
+    let server = Server::start(&[]).await;
+    let digest = server.push("demo/app", "v1", "content").await;
+    let manifest = "application/vnd.oci.image.manifest.v1+json";
+    let child = |platform| json!({"mediaType": manifest, "digest": digest, "size": 1, "platform": platform});
+    let children = [
+        child(json!({"architecture": "arm64"})),
+        child(json!({"os": "unknown", "architecture": "unknown"})),
+        child(json!({"os": "linux", "architecture": "amd64"})),
+    ];
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let index = json!({"schemaVersion": 2, "mediaType": kind, "manifests": children});
+    let index = index.to_string().into_bytes();
+    server.push_manifest("demo/app", "v2", kind, index).await;
+    assert_eq!(layers(&server, "v2", "amd64").await.unwrap().len(), 1);
+    for other in ["arm64", "unknown"] {
+        assert!(layers(&server, "v2", other).await.is_err(), "{other}");
+    }
 }
 
 #[tokio::test]
