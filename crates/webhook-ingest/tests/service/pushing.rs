@@ -8,8 +8,10 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use tokio::net::TcpSocket;
 use windlass_service::config::Config;
-use windlass_testkit::{DEVICE, Notify, Registry, Setup, docker_host, eventually, free_port};
+use windlass_service::listen;
+use windlass_testkit::{DEVICE, Notify, Registry, Setup, docker_host, eventually};
 use windlass_types::event::EventType;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -210,13 +212,22 @@ async fn pushes(pusher: &Pusher, service: &Service, names: &str) {
 async fn registry_of_the_kind(private: bool, tls: bool) {
     for arrives in [true, false] {
         let test = windlass_testkit::sqlite().await;
-        let port = free_port();
-        let to = if arrives { port } else { free_port() };
+        // The registry has to know where the service will be, so the port is kept from here on.
+        let listener = listen("127.0.0.1:0").unwrap();
+        // A socket that is bound and does not listen: nobody else gets the port, and what is sent there is refused.
+        let nowhere = TcpSocket::new_v4().unwrap();
+        nowhere.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let to = if arrives {
+            listener.local_addr()
+        } else {
+            nowhere.local_addr()
+        };
+        let to = to.unwrap();
         let setup = Setup {
             private,
             tls,
             notify: vec![Notify {
-                url: format!("http://127.0.0.1:{to}/api/v1/webhooks/docker-registry"),
+                url: format!("http://{to}/api/v1/webhooks/docker-registry"),
                 headers: vec![("Authorization".to_owned(), format!("Bearer {SECRET}"))],
             }],
         };
@@ -224,8 +235,7 @@ async fn registry_of_the_kind(private: bool, tls: bool) {
         // The first look is at what is there, and there has to be something.
         pusher.registry.push("demo/app", "first", "first").await;
         policy(&test.store, &pusher.registry, glob("v*")).await;
-        let address = format!("127.0.0.1:{port}");
-        let service = Service::start_at(&address, &test.store, &pusher.config()).await;
+        let service = Service::start_on(listener, &test.store, &pusher.config()).await;
         let first = looked(&service).await;
         assert!(first["error"].is_null(), "{first}");
         pushes(&pusher, &service, if arrives { "told" } else { "found" }).await;
@@ -233,7 +243,7 @@ async fn registry_of_the_kind(private: bool, tls: bool) {
             .count("SELECT COUNT(*) FROM webhook_deliveries")
             .await;
         assert_eq!(deliveries > 0, arrives, "{deliveries} deliveries");
-        drop(service);
+        drop((service, nowhere));
     }
 }
 

@@ -5,6 +5,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use std::net::TcpListener;
 use std::sync::Arc;
 use url::Url;
 use uuid::Uuid;
@@ -76,12 +77,12 @@ impl Service {
     }
 
     pub(crate) async fn start_with(store: &Store, config: &Config) -> Self {
-        Self::start_at("127.0.0.1:0", store, config).await
+        Self::start_on(listen("127.0.0.1:0").unwrap(), store, config).await
     }
 
-    /// At this address.
-    pub(crate) async fn start_at(listen: &str, store: &Store, config: &Config) -> Self {
-        Self::started(listen, store, config, Arc::new(Nobody)).await
+    /// On this port.
+    pub(crate) async fn start_on(listener: TcpListener, store: &Store, config: &Config) -> Self {
+        Self::started(listener, store, config, Arc::new(Nobody)).await
     }
 
     pub(crate) async fn start_fetching(
@@ -89,10 +90,15 @@ impl Service {
         config: &Config,
         fetch: Arc<dyn Fetch>,
     ) -> Self {
-        Self::started("127.0.0.1:0", store, config, fetch).await
+        Self::started(listen("127.0.0.1:0").unwrap(), store, config, fetch).await
     }
 
-    async fn started(at: &str, store: &Store, config: &Config, fetch: Arc<dyn Fetch>) -> Self {
+    async fn started(
+        listener: TcpListener,
+        store: &Store,
+        config: &Config,
+        fetch: Arc<dyn Fetch>,
+    ) -> Self {
         rustls::crypto::ring::default_provider()
             .install_default()
             .ok();
@@ -100,7 +106,6 @@ impl Service {
         let part = windlass_webhook_ingest::part_fetching(config, &deps, fetch)
             .await
             .unwrap();
-        let listener = listen(at).unwrap();
         let url = format!("http://{}/api/v1/webhooks", listener.local_addr().unwrap());
         let (served, http) = (deps.clone(), config.http.clone());
         tokio::spawn(async move { serve(vec![part], &served, &http, listener).await.unwrap() });
