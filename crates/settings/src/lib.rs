@@ -1,7 +1,7 @@
 //! Settings of a program: defaults ← file ← environment ← flags; and the log that all programs write.
 //!
-//! * Owns: how settings are laid over each other, refused and shown.
-//! * Never: knows what can be set; each program has a type for that.
+//! * Owns: how settings are laid over each other, refused and shown; the settings of the log.
+//! * Never: knows what else can be set; each program has a type for that.
 //! * Woken by: nothing; it is called, once, at the start.
 //! * Test it with: `scripts/test -p windlass-service config`, on the settings of the services.
 //!
