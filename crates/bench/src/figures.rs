@@ -37,8 +37,17 @@ pub(crate) struct Figures {
     pub(crate) runs: Vec<Run>,
 }
 
-/// Measures these, one after the other.
-pub(crate) async fn measure(bench: &Bench, benchmarks: &[&Benchmark]) -> Result<Run> {
+/// Measures these, one after the other; `keep` is given what there is after each of them. One that fails does not
+/// keep the others from being measured.
+///
+/// # Errors
+/// With the names of those that failed, at the end.
+pub(crate) async fn measure(
+    bench: &Bench,
+    benchmarks: &[&Benchmark],
+    keep: impl Fn(&Run) -> Result<()>,
+) -> Result<()> {
+    let mut failed = Vec::new();
     let mut run = Run {
         date: chrono::Utc::now().format("%Y-%m-%d %H:%M").to_string(),
         windlass: format!("{} ({})", env!("CARGO_PKG_VERSION"), machine::commit()),
@@ -49,18 +58,28 @@ pub(crate) async fn measure(bench: &Bench, benchmarks: &[&Benchmark]) -> Result<
     for benchmark in benchmarks {
         eprintln!("measuring {} …", benchmark.name);
         let watch = Watch::start(bench.family);
-        let mut rows = (benchmark.measure)(bench)
-            .await
-            .with_context(|| format!("{} could not be measured", benchmark.name))?;
+        let mut rows = match (benchmark.measure)(bench).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                eprintln!("{} could not be measured: {error:#}", benchmark.name);
+                failed.push(benchmark.name);
+                continue;
+            }
+        };
         let complaints = watch.map_or_else(Vec::new, |watch| watch.complaints());
         for row in &mut rows {
             benchmark.name.clone_into(&mut row.benchmark);
             row.untrusted.extend_from_slice(&complaints);
             row.judge();
         }
+        table::print(&rows);
         run.rows.extend(rows);
+        keep(&run)?;
     }
-    Ok(run)
+    if failed.is_empty() {
+        return Ok(());
+    }
+    bail!("not measured: {}", failed.join(", "))
 }
 
 /// The command that measures the same again.

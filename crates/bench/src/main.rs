@@ -130,12 +130,15 @@ fn run() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let run = runtime.block_on(figures::measure(&bench, &names))?;
-    table::print(&run.rows);
-    if let Some(path) = arguments.json {
-        figures::Figures::read_or_new(&path)?
-            .with(run)
-            .write(&path)?;
-    }
-    Ok(())
+    // Kept after each benchmark: a run of all of them is long.
+    let before = match &arguments.json {
+        Some(path) => figures::Figures::read_or_new(path)?,
+        None => figures::Figures::default(),
+    };
+    runtime.block_on(figures::measure(&bench, &names, |run| {
+        match &arguments.json {
+            Some(path) => before.clone().with(run.clone()).write(path),
+            None => Ok(()),
+        }
+    }))
 }

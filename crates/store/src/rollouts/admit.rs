@@ -204,7 +204,7 @@ fn pairs(sql: &mut Build, moves: &[(Uuid, Uuid)]) {
 
 /// That a target (of the table or alias `targets`) has a state that is moved. Not a plain equality, which would let
 /// the index of states lead: a new rollout's rows are unknown to the statistics, so PostgreSQL expects one device
-/// of each and joins two lists of all devices row by row, in minutes. So the slice's rows lead, and each looks up
+/// of each and joined two lists of 10,000 row by row, in 8 to 45 s. So the slice's rows lead, and each looks up
 /// its device's target.
 fn has_old_state(sql: &mut Build, targets: &'static str) {
     sql.text("COALESCE(")
