@@ -1,6 +1,6 @@
 //! `windlass up --agent` is killed in the middle of updates.
 
-use crate::engine::{asking, names, run};
+use crate::engine::{asking, run};
 use crate::machine::{Machine, NETWORK, PATIENCE};
 use serde_json::json;
 use windlass_testkit::eventually;
@@ -39,28 +39,16 @@ async fn killed_anywhere_in_an_update_it_goes_on_and_the_name_is_where_it_belong
     machine.start(&BY_WEBHOOK);
     machine.holds("web").await;
     machine.process().kill();
-    let mut reached = 0;
     for (number, point) in POINTS.iter().enumerate() {
         let fault = ("WINDLASS_TEST_AGENT_FAULT", *point);
         machine.start(&[&BY_WEBHOOK[..], &[fault]].concat());
         let digest = machine.push(&format!("k{number}"), &[]).await;
         machine.tell("ci", &digest).await;
-        let mut ended = false;
-        eventually(
-            &format!("killed at {point}, or done"),
-            PATIENCE,
-            async || {
-                ended = !machine.process().runs();
-                let web = crate::engine::inspect(&machine.engine, "web").await;
-                let image = web["Config"]["Labels"]["windlass.image"].as_str();
-                let done = names(&machine.engine).await == ["web"]
-                    && image.is_some_and(|image| image.ends_with(&digest));
-                ended || done
-            },
-        )
+        // Every one of them is on the way of every update.
+        eventually(&format!("it ends at {point}"), PATIENCE, async || {
+            !machine.process().runs()
+        })
         .await;
-        reached += u32::from(ended);
-        machine.process().kill();
         machine.start(&BY_WEBHOOK);
         let web = machine.settles("web", &digest).await;
         assert_eq!(
@@ -69,6 +57,4 @@ async fn killed_anywhere_in_an_update_it_goes_on_and_the_name_is_where_it_belong
         );
         machine.process().kill();
     }
-    println!("killed at {reached} of {} points", POINTS.len());
-    assert!(reached >= 8, "most points are reached: {reached}");
 }

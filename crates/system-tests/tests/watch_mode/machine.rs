@@ -101,6 +101,12 @@ impl Machine {
         self.process.as_mut().unwrap()
     }
 
+    /// What the agent holds, as it keeps it.
+    pub(crate) fn book(&self) -> Value {
+        let text = std::fs::read_to_string(self.data().join("agent/taken.json"));
+        serde_json::from_str(&text.unwrap_or_default()).unwrap_or_default()
+    }
+
     fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }

@@ -8,6 +8,7 @@
 
 mod engine;
 mod hands;
+mod kept;
 mod kills;
 mod machine;
 mod refused;

@@ -1,6 +1,6 @@
 //! What asks to be taken and is not, is told why and left alone.
 
-use crate::engine::{asking, inspect, names, run};
+use crate::engine::{asking, inspect, names, pull, run};
 use crate::machine::{Machine, NETWORK, PATIENCE};
 use serde_json::json;
 use windlass_testkit::eventually;
@@ -23,17 +23,30 @@ async fn what_cannot_be_followed_is_left_alone_and_told_why() {
     let mut guest = asking(image, &format!("container:{lender}"));
     guest["Labels"] = json!({});
     run(engine, "guest", &guest).await;
+    let sharer = run(engine, "sharer", &asking(image, NETWORK)).await;
+    let mut peeper = asking(image, NETWORK);
+    peeper["Labels"] = json!({});
+    peeper["HostConfig"]["PidMode"] = json!(format!("container:{sharer}"));
+    run(engine, "peeper", &peeper).await;
     let mut started = Vec::new();
     let all = names(engine).await;
     for name in &all {
         started.push(inspect(engine, name).await["State"]["StartedAt"].clone());
     }
+    let followed = format!("{}/demo/control:stable", machine.registry.host);
+    machine
+        .registry
+        .push_app("demo/control", "stable", &[("APP_BUILD", "1")])
+        .await;
+    pull(&machine.engine, &followed).await;
+    run(&machine.engine, "control", &asking(&followed, NETWORK)).await;
     machine.start(&[]);
     let reasons = [
         "soon: windlass.update is \\\"soon\\\"; it is auto or manual",
         "policy: windlass.policy: there is no policy \\\"nobody wrote it\\\"",
         "once: it was started with --rm",
         "lender: guest uses its network",
+        "sharer: peeper uses its processes",
     ];
     eventually("each is told why", PATIENCE, async || {
         let told = machine.status().await["picture"]["left_alone"].to_string();
@@ -45,7 +58,14 @@ async fn what_cannot_be_followed_is_left_alone_and_told_why() {
         machine.targets("policy").await
     })
     .await;
-    assert_eq!(machine.policies().await, Vec::<String>::new());
+    machine.holds("control").await;
+    let pushed = machine
+        .registry
+        .push_app("demo/control", "stable", &[("APP_BUILD", "2")])
+        .await;
+    let (_, digest) = pushed.split_once('@').unwrap();
+    machine.settles("control", digest).await;
+    assert_eq!(machine.policies().await, [format!("local/{followed}")]);
     for (name, started) in all.iter().zip(started) {
         let now = inspect(&machine.engine, name).await;
         assert_eq!(now["State"]["StartedAt"], started, "{name}");
