@@ -45,12 +45,14 @@ impl Follower {
             return;
         }
         let mut failures = 0_u32;
+        let mut before = Arc::new(Book::new());
         loop {
             tokio::time::sleep(GATHER).await;
             let book = Arc::clone(&self.book.borrow_and_update());
-            let wait = match self.round(&book).await {
+            let wait = match self.round(&before, &book).await {
                 Ok(()) => {
                     failures = 0;
+                    before = book;
                     RESCAN
                 }
                 Err(reason) => {
@@ -76,7 +78,7 @@ impl Follower {
         }
     }
 
-    async fn round(&self, book: &Book) -> Result<(), String> {
+    async fn round(&self, before: &Book, book: &Book) -> Result<(), String> {
         let told = |error: windlass_store::Error| error.to_string();
         self.had
             .restore(&self.deps, self.uuid)
@@ -89,7 +91,7 @@ impl Follower {
         let wishes = wishes::of(book, &known);
         // First the policies: what is new in the target is not to be moved by one that it does not ask for.
         self.policies(&wishes, &known).await?;
-        let target = self.target(book).await?;
+        let target = self.target(before, book).await?;
         self.passed_over(&wishes, &target).await?;
         self.said.send_if_modified(|said| {
             let changed = **said != wishes.said;
@@ -124,11 +126,11 @@ impl Follower {
         Ok(())
     }
 
-    async fn target(&self, book: &Book) -> Result<TargetState, String> {
+    async fn target(&self, before: &Book, book: &Book) -> Result<TargetState, String> {
         let told = |error: windlass_client::Error| error.to_string();
-        let before = self.client.target(self.uuid).await.map_err(told)?;
-        let next = target::following(&before.state, book);
-        if next == before.state {
+        let known = self.client.target(self.uuid).await.map_err(told)?;
+        let next = target::following(&known.state, before, book);
+        if next == known.state {
             return Ok(next);
         }
         let next = NewTarget {
@@ -137,7 +139,7 @@ impl Follower {
         };
         let set = self
             .client
-            .set_target(self.uuid, Some(before.version), &next)
+            .set_target(self.uuid, Some(known.version), &next)
             .await;
         Ok(set.map_err(told)?.state)
     }

@@ -1,7 +1,7 @@
 //! The target of the machine's own agent: what is held, on the images that rollouts gave it.
 
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use windlass_agent::taking::Book;
 use windlass_core::versions::Rule;
 use windlass_reconcile::spec::ServiceKey;
@@ -10,10 +10,12 @@ use windlass_types::policy::PolicySpec;
 use windlass_types::target::{TargetApp, TargetService, TargetState};
 
 /// The same target with what is held in it, and without what is held no more. Services that a person put there stay; one
-/// that is held as it was keeps the image that it has been given since.
-pub(super) fn following(state: &TargetState, book: &Book) -> TargetState {
+/// that is held as it was keeps the image that it has been given since, and so does one whose very container, held in `before`
+/// as the target says it, was changed while it ran.
+pub(super) fn following(state: &TargetState, before: &Book, book: &Book) -> TargetState {
     let mut next = state.clone();
     let mut there = BTreeSet::new();
+    let mut images = BTreeMap::new();
     for app in next.apps.values_mut() {
         let app_id = app.app_id;
         app.services.retain(|service| {
@@ -27,8 +29,13 @@ pub(super) fn following(state: &TargetState, book: &Book) -> TargetState {
             let stays = book
                 .get(&key)
                 .is_some_and(|taken| taken.settings == settings);
+            let same = before.get(&key).zip(book.get(&key));
+            let same = same
+                .is_some_and(|(was, is)| was.settings == settings && was.container == is.container);
             if stays {
                 there.insert(key);
+            } else if same {
+                images.insert(key, service.image_name.clone());
             }
             stays
         });
@@ -43,7 +50,11 @@ pub(super) fn following(state: &TargetState, book: &Book) -> TargetState {
                 services: Vec::new(),
                 rest: Map::new(),
             });
-        app.services.push(taken.service(*key));
+        let mut service = taken.service(*key);
+        if let Some(image) = images.get(key) {
+            service.set_image(image);
+        }
+        app.services.push(service);
         app.services.sort_by_key(|service| service.service_id);
     }
     let had = |key: &String| {

@@ -26,7 +26,11 @@ fn images(state: &TargetState) -> Vec<(i64, i64, String)> {
 
 #[test]
 fn what_is_held_is_in_the_target_as_it_was_taken() {
-    let state = following(&TargetState::default(), &book(&[(key(7, 1), "r/a:1", "s")]));
+    let state = following(
+        &TargetState::default(),
+        &Book::new(),
+        &book(&[(key(7, 1), "r/a:1", "s")]),
+    );
     assert_eq!(images(&state), [(7, 1, "r/a:1".to_owned())]);
     let service = &state.apps["7"].services[0];
     assert_eq!(
@@ -34,19 +38,43 @@ fn what_is_held_is_in_the_target_as_it_was_taken() {
         json!({"image": "r/a:1", "settings": "s", "restart": "always"})
     );
     assert_eq!(
-        following(&state, &book(&[(key(7, 1), "r/a:1", "s")])),
+        following(&state, &Book::new(), &book(&[(key(7, 1), "r/a:1", "s")])),
         state
     );
 }
 
 #[test]
 fn an_image_that_a_rollout_gave_stays_until_the_container_is_made_anew_by_hand() {
-    let mut state = following(&TargetState::default(), &book(&[(key(7, 1), "r/a:1", "s")]));
+    let mut state = following(
+        &TargetState::default(),
+        &Book::new(),
+        &book(&[(key(7, 1), "r/a:1", "s")]),
+    );
     state.apps.get_mut("7").unwrap().services[0].set_image("r/a:2");
-    let same = following(&state, &book(&[(key(7, 1), "r/a:1", "s")]));
+    let same = following(&state, &Book::new(), &book(&[(key(7, 1), "r/a:1", "s")]));
     assert_eq!(images(&same), [(7, 1, "r/a:2".to_owned())]);
-    let anew = following(&state, &book(&[(key(7, 1), "r/a:1", "t")]));
+    let anew = following(&state, &Book::new(), &book(&[(key(7, 1), "r/a:1", "t")]));
     assert_eq!(images(&anew), [(7, 1, "r/a:1".to_owned())]);
+}
+
+#[test]
+fn a_container_that_is_changed_while_its_update_is_on_the_way_is_updated_all_the_same() {
+    let before = book(&[(key(7, 1), "r/a:1", "s")]);
+    let mut state = following(&TargetState::default(), &Book::new(), &before);
+    state.apps.get_mut("7").unwrap().services[0].set_image("r/a:2");
+    let changed = book(&[(key(7, 1), "r/a:1", "t")]);
+    let next = following(&state, &before, &changed);
+    assert_eq!(images(&next), [(7, 1, "r/a:2".to_owned())]);
+    assert_eq!(next.apps["7"].services[0].config["settings"], json!("t"));
+    // Another one in its place runs what it was made to run.
+    let mut anew = changed.clone();
+    anew.get_mut(&key(7, 1)).unwrap().container = "d".to_owned();
+    let next = following(&state, &before, &anew);
+    assert_eq!(images(&next), [(7, 1, "r/a:1".to_owned())]);
+    // Of what is not known to be what the target says nothing is concluded.
+    let older = book(&[(key(7, 1), "r/a:1", "r")]);
+    let next = following(&state, &older, &changed);
+    assert_eq!(images(&next), [(7, 1, "r/a:1".to_owned())]);
 }
 
 #[test]
@@ -54,9 +82,9 @@ fn what_is_held_no_more_goes_and_what_a_person_put_there_stays() {
     let person: TargetState = serde_json::from_value(json!({"apps": {"1": {"appId": 1, "appName": "a", "services": [
         {"serviceId": 1, "serviceName": "s", "imageName": "r/b:1", "config": {"image": "r/b:1"}}]}}, "config": {"x": 1}}))
     .unwrap();
-    let both = following(&person, &book(&[(key(7, 1), "r/a:1", "s")]));
+    let both = following(&person, &Book::new(), &book(&[(key(7, 1), "r/a:1", "s")]));
     assert_eq!(images(&both).len(), 2);
-    assert_eq!(following(&both, &Book::new()), person);
+    assert_eq!(following(&both, &Book::new(), &Book::new()), person);
 }
 
 #[test]
@@ -66,6 +94,7 @@ fn a_pushed_version_is_lacking_where_a_service_that_it_moves_runs_something_else
     let runs = |tag: &str| format!("r.io/a:{tag}@{}", named("1"));
     let state = following(
         &TargetState::default(),
+        &Book::new(),
         &book(&[(key(7, 1), &runs("1.2.0"), "s")]),
     );
     let fixed = json!({"type": "fixed", "tag": "1.2.0"});
