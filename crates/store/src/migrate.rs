@@ -27,7 +27,7 @@ pub(crate) async fn run(store: &Store) -> Result<()> {
             5 "0005_image_facts", 6 "0006_good_images",
             7 "0007_counted_budgets", 8 "0008_rollout_indices", 9 "0009_signed_by_hand",
             10 "0010_report_revisions",
-            14 "0014_passed_over_and_forgotten"));
+            11 "0011_passed_over_and_forgotten"));
         let done = migrator.run(pool).await;
         (migrator, done)
     } else if let Some(pool) = store.sqlite_writer() {
@@ -36,7 +36,7 @@ pub(crate) async fn run(store: &Store) -> Result<()> {
             5 "0005_image_facts", 6 "0006_good_images",
             7 "0007_counted_budgets", 8 "0008_rollout_indices", 9 "0009_signed_by_hand",
             10 "0010_report_revisions",
-            14 "0014_passed_over_and_forgotten"));
+            11 "0011_passed_over_and_forgotten"));
         let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
         // What `run` calls; its own signature does not take a transaction in a future that is Send.
         let done = migrator.run_direct(None, &mut *tx, false).await;
