@@ -255,8 +255,7 @@ async fn while_it_waits_nothing_is_written() {
         drop(read);
         // A policy that wants nothing any more lets it go on, and nobody looks for signatures after that.
         tell_signatures(&site, &image(), Err("away")).await;
-        site.sql("UPDATE image_update_policies SET enabled = FALSE")
-            .await;
+        site.sql("DELETE FROM image_update_policies").await;
         let (decision, ..) = settled(&site, id).await;
         assert_eq!(decision, TriggerDecision::Rollout);
         assert_eq!(known(&site).await.next_signature_at, None);
