@@ -53,10 +53,29 @@ async fn one_that_waits_for_some_types_hears_no_others() {
 async fn one_that_was_too_slow_is_told_to_read_everything() {
     let bus = Bus::local();
     let mut bell = bus.subscribe();
-    bus.publish(vec![event(EventType::StateChanged); 5000]);
+    for _ in 0..5000 {
+        bus.publish(vec![event(EventType::StateChanged)]);
+    }
     // Also where it waits for another type: among the lost ones it may have been.
     let ring = bell.next_of(&[EventType::UpdateAvailable]).await;
     assert_eq!(ring, Ring::Resync);
+}
+
+#[tokio::test]
+async fn what_is_told_together_rings_once_for_each_type() {
+    let bus = Bus::local();
+    let mut bell = bus.subscribe();
+    let mut told = vec![event(EventType::StateChanged); 5000];
+    told.push(event(EventType::RolloutPaused));
+    bus.publish(told);
+    bus.publish(vec![event(EventType::RolloutResumed)]);
+    for kind in [
+        EventType::StateChanged,
+        EventType::RolloutPaused,
+        EventType::RolloutResumed,
+    ] {
+        assert_eq!(bell.next().await, Ring::Event(kind));
+    }
 }
 
 #[tokio::test]
