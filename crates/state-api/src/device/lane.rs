@@ -1,7 +1,7 @@
 //! The way of polls to their answer, past the router's patterns.
 //!
 //! Nearly every request of a fleet is a poll. The router finds it by a regular expression, which takes a
-//! quarter of the time that the whole answer does, and a handler's request keeps its headers for as long as it
+//! fifth of the time that the whole answer does, and a handler's request keeps its headers for as long as it
 //! is held, seven kilobytes with the room they have. Here the path is compared, and what a held poll asks is
 //! read out of the head, which is then emptied. A path that is any different goes on to the router.
 
